@@ -1,0 +1,1 @@
+"""What is known: contracts, ingestion, the lake, datasets and feature definitions (the lowest layer)."""

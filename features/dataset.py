@@ -1,0 +1,251 @@
+"""`Dataset`: an immutable snapshot of what a shop knew strictly before a moment T (DESIGN §2)."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, Protocol
+
+import numpy as np
+import polars as pl
+
+from features import columns as c
+from features.arrays import AnyArray, Int32s, Int64s
+from features.columns import EVENT_KINDS, EventKind, ItemKind
+from features.history import Histories
+from features.ids import IdMap
+
+MOMENT_MAX: Final = 2**62
+NO_DEFAULT_TIME: Final = -(2**62)
+
+
+class Tables(Protocol):
+    """What a dataset is built from: the committed rows of each table (the lake is one)."""
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """Return all committed rows of a table with exactly the columns of its contract."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Entities:
+    """Things with ids and attributes that change over time: products, contents, bundles or customers.
+
+    Attributes
+    ----------
+    ids : IdMap
+        Dense index ↔ external id; every id that occurs in events or in the catalogue.
+    versions : DataFrame
+        All versions known, columns of the contract plus `idx` (int32), ascending in (idx, valid_from).
+    as_of : int
+        Versions with `valid_from` at or after this moment are not seen.
+    """
+
+    ids: IdMap
+    versions: pl.DataFrame
+    as_of: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """One row per entity in index order: its last version before `as_of`, null where none is known."""
+        last = self.versions.filter(pl.col(c.VALID_FROM) < self.as_of).unique("idx", keep="last", maintain_order=True)
+        every = pl.DataFrame({"idx": np.arange(len(self.ids), dtype=np.int32)})
+        return every.join(last, on="idx", how="left", maintain_order="left")
+
+    def codes(self, column: str, depth: int | None = None) -> tuple[Int32s, tuple[str, ...]]:
+        """Return a text column as (codes int32 [n], -1 for null, and the labels by code, sorted).
+
+        `depth` cuts a path such as `a/b/c` after that many parts.
+        """
+        texts = self.frame[column].cast(pl.String)
+        if depth is not None:
+            texts = texts.str.split("/").list.head(depth).list.join("/")
+        labels = tuple(sorted(texts.drop_nulls().unique().to_list()))
+        frame = pl.DataFrame(
+            {"code": np.arange(len(labels), dtype=np.int32), "label": pl.Series(labels, dtype=pl.String)}
+        )
+        joined = pl.DataFrame({"label": texts}).join(frame, on="label", how="left", maintain_order="left")
+        return joined["code"].fill_null(-1).to_numpy().astype(np.int32), labels
+
+    def floats(self, column: str) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+        """Return a numeric column as float32 [n], NaN for null."""
+        return self.frame[column].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What a shop knew strictly before `as_of`: who, which items, and what happened.
+
+    Attributes
+    ----------
+    shop, timezone : str
+        Whose, and by which clock.
+    as_of : int
+        UTC µs; every event is strictly earlier.
+    customers, products, contents, bundles : Entities
+        Ids and versioned attributes.
+    events : mapping of ItemKind to Histories
+        What customers did to items of each kind; row `customer_idx`, columns dense in that kind's `Entities`.
+    """
+
+    shop: str
+    timezone: str
+    as_of: int
+    customers: Entities
+    products: Entities
+    contents: Entities
+    bundles: Entities
+    events: dict[ItemKind, Histories]
+
+    @property
+    def product_events(self) -> Histories:
+        """What customers did to products."""
+        return self.events[ItemKind.product]
+
+    @property
+    def content_events(self) -> Histories:
+        """What customers did to contents."""
+        return self.events[ItemKind.content]
+
+    def items(self, kind: ItemKind) -> Entities:
+        """Return the items of a kind."""
+        return {ItemKind.product: self.products, ItemKind.content: self.contents, ItemKind.bundle: self.bundles}[kind]
+
+    def before(self, moment: int) -> "Dataset":
+        """Return the same ids and indexes with only what was known strictly before `moment`."""
+        if moment >= self.as_of:
+            return self
+        cut: Callable[[Entities], Entities] = lambda e: replace(e, as_of=moment)  # noqa: E731
+        return Dataset(
+            self.shop, self.timezone, moment, cut(self.customers), cut(self.products), cut(self.contents),
+            cut(self.bundles), {k: h.before(moment) for k, h in self.events.items()},
+        )  # fmt: skip
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Sizes for reports."""
+        return {
+            "customers": len(self.customers), "products": len(self.products), "contents": len(self.contents),
+            "bundles": len(self.bundles), "product_events": len(self.product_events),
+            "purchases": int((self.product_events.kind == EventKind.purchase).sum()),
+            "content_events": len(self.content_events), "bundle_events": len(self.events[ItemKind.bundle]),
+        }  # fmt: skip
+
+    @cached_property
+    def digest(self) -> str:
+        """BLAKE2b over everything a fit can see; equal for equal data in whatever files it came."""
+        state = hashlib.blake2b(digest_size=16)
+        state.update(f"{self.shop}|{self.timezone}|{self.as_of}".encode())
+        for entities in (self.customers, self.products, self.contents, self.bundles):
+            state.update(entities.ids.utf8.tobytes())
+            state.update(entities.ids.offsets.tobytes())
+            known = entities.versions.filter(pl.col(c.VALID_FROM) < self.as_of)
+            state.update(known.select(sorted(known.columns)).write_csv().encode())
+        for kind in ItemKind:
+            for array in vars(self.events[kind]).values():
+                state.update(np.ascontiguousarray(array).tobytes())
+        return state.hexdigest()
+
+
+_PLAIN_KINDS: Final = {
+    ItemKind.product: ("products", c.PRODUCT_ID), ItemKind.content: ("contents", c.CONTENT_ID),
+    ItemKind.bundle: ("bundles", c.BUNDLE_ID),
+}  # fmt: skip
+
+
+def build_dataset(tables: Tables, shop: str, timezone: str, as_of: int | None = None) -> Dataset:
+    """Build the snapshot of a shop at `as_of` (UTC µs; default: just after its last event).
+
+    Customers whose personalization is off at `as_of` enter no fit: their events and attributes are left out.
+    Events without an item (an open, a visit) are not part of any item's history and stay in the lake.
+    Cost: one pass over the events, about 100 bytes of memory per event at the peak.
+    """
+    events = tables.scan("events")
+    if as_of is None:
+        last = events.select(pl.col(c.AT).max()).collect().item()
+        as_of = int(last) + 1 if last is not None else 0
+    refused = _refused(tables, as_of)
+    events = events.filter((pl.col(c.AT) < as_of) & ~pl.col(c.CUSTOMER_ID).is_in(refused))
+    customers = _entities(tables, "customers", c.CUSTOMER_ID, events, as_of, drop=refused)
+    items = {
+        kind: _entities(tables, table, key, events.filter(pl.col(c.ITEM_KIND) == kind.name), as_of, id_column=c.ITEM_ID)
+        for kind, (table, key) in _PLAIN_KINDS.items()
+    }
+    histories = {kind: _histories(events, timezone, customers.ids, items[kind].ids, kind) for kind in ItemKind}
+    return Dataset(
+        shop, timezone, as_of, customers, items[ItemKind.product], items[ItemKind.content], items[ItemKind.bundle],
+        histories,
+    )  # fmt: skip
+
+
+def _refused(tables: Tables, as_of: int) -> list[str]:
+    """Customers whose last word on the purpose `personalization` before `as_of` was `off`."""
+    said = (
+        tables.scan("consents")
+        .filter((pl.col("purpose") == "personalization") & (pl.col(c.AT) < as_of))
+        .sort(c.CUSTOMER_ID, c.AT)
+        .group_by(c.CUSTOMER_ID, maintain_order=True)
+        .agg(pl.col("state").last())
+        .filter(pl.col("state") == "off")
+    )
+    return said.collect()[c.CUSTOMER_ID].to_list()
+
+
+def _entities(
+    tables: Tables, table: str, key: str, events: pl.LazyFrame, as_of: int, *, id_column: str | None = None,
+    drop: list[str] | None = None,
+) -> Entities:  # fmt: skip
+    rows = tables.scan(table).with_columns(pl.col(c.VALID_FROM).fill_null(0)).filter(pl.col(c.VALID_FROM) < as_of)
+    rows = rows.filter(~pl.col(key).is_in(drop or []))
+    seen = events.select(pl.col(id_column or key).drop_nulls().unique().alias(key))
+    ids = pl.concat([rows.select(pl.col(key).unique()), seen]).unique().sort(key).collect()[key]
+    index = pl.DataFrame({key: ids, "idx": np.arange(len(ids), dtype=np.int32)})
+    versions = rows.collect().join(index, on=key, how="inner").sort("idx", c.VALID_FROM, maintain_order=True)
+    return Entities(IdMap.of(ids.to_list()), versions, as_of)
+
+
+def _histories(events: pl.LazyFrame, timezone: str, customers: IdMap, items: IdMap, kind: ItemKind) -> Histories:
+    who = pl.LazyFrame(
+        {c.CUSTOMER_ID: pl.Series(customers.texts, dtype=pl.String), "u": np.arange(len(customers), dtype=np.int32)}
+    )
+    what = pl.LazyFrame(
+        {c.ITEM_ID: pl.Series(items.texts, dtype=pl.String), "i": np.arange(len(items), dtype=np.int32)}
+    )
+    code = {name: number for number, name in enumerate(EVENT_KINDS)}
+    rows = (
+        events.filter((pl.col(c.ITEM_KIND) == kind.name) & pl.col(c.ITEM_ID).is_not_null())
+        .select(c.CUSTOMER_ID, c.ITEM_ID, c.AT, c.KIND, c.QUANTITY, c.PRICE, c.ORDER_ID, c.EVENT_ID)
+        .join(who, on=c.CUSTOMER_ID)
+        .join(what, on=c.ITEM_ID)
+        .with_columns(pl.col(c.KIND).replace_strict(code, return_dtype=pl.UInt8))
+        .sort("u", c.AT, c.EVENT_ID)
+        .with_columns(order_idx=basket_numbers(timezone))
+        .select("u", "i", c.AT, c.KIND, c.QUANTITY, c.PRICE, "order_idx")
+        .collect()
+    )
+    indptr: Int64s = np.zeros(len(customers) + 1, np.int64)
+    np.cumsum(np.bincount(rows["u"].to_numpy(), minlength=len(customers)), out=indptr[1:])
+    array: Callable[[str, type], AnyArray] = lambda name, dtype: rows[name].to_numpy().astype(dtype)  # noqa: E731
+    return Histories(
+        indptr, array("i", np.int32), array(c.AT, np.int64), array(c.KIND, np.uint8),
+        rows[c.QUANTITY].fill_null(1).to_numpy().astype(np.float32),
+        rows[c.PRICE].fill_null(float("nan")).to_numpy().astype(np.float32), array("order_idx", np.int32),
+    )  # fmt: skip
+
+
+def basket_numbers(timezone: str) -> pl.Expr:
+    """Number each customer's (`u`) baskets 0, 1, … by their first line; -1 for events that are no purchase.
+
+    A basket is one `order_id`; purchases without one are grouped by the shop's local day (PRODUCT.md, Words).
+    """
+    day = (
+        pl.from_epoch(pl.col(c.AT), time_unit="us").dt.replace_time_zone("UTC").dt.convert_time_zone(timezone).dt.date()
+    )
+    is_purchase = pl.col(c.KIND) == int(EventKind.purchase)
+    basket = pl.when(is_purchase).then(pl.coalesce("o:" + pl.col(c.ORDER_ID), "d:" + day.cast(pl.String)))
+    first_line = pl.int_range(pl.len()).over("u", basket) == 0
+    number = (first_line & is_purchase).cast(pl.Int32).cum_sum().over("u") - 1
+    return pl.when(is_purchase).then(number.first().over("u", basket)).otherwise(-1).cast(pl.Int32)

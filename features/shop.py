@@ -1,0 +1,102 @@
+"""A shop on disk: `POND_HOME/shops/<shop>/` with its lake, its releases and its `pond.toml` (DESIGN §2)."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from features.errors import ContractError, UnknownShop, UsageError
+from features.ids import validated_shop_name
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """One tenant: where its files are and which clock it lives by.
+
+    Attributes
+    ----------
+    name : str
+        Matches `[a-z0-9][a-z0-9-]{0,40}`.
+    root : Path
+        Its directory.
+    timezone : str
+        IANA name; naive times are read in it, and the shop's day begins in it.
+    """
+
+    name: str
+    root: Path
+    timezone: str
+
+    @property
+    def lake_dir(self) -> Path:
+        """Where the Parquet tables are."""
+        return self.root / "lake"
+
+    @property
+    def releases_dir(self) -> Path:
+        """Where the trained releases are."""
+        return self.root / "releases"
+
+    @property
+    def rejects_dir(self) -> Path:
+        """Where rows that ingestion refused are kept."""
+        return self.root / "rejects"
+
+    @property
+    def config_file(self) -> Path:
+        """Its `pond.toml`."""
+        return self.root / "pond.toml"
+
+    def config(self) -> dict[str, Any]:
+        """Read `pond.toml` as it is now."""
+        return _read_toml(self.config_file)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ContractError(str(path), "", f"is not valid TOML ({error}); mend the file.") from error
+
+
+def validated_timezone(name: str) -> str:
+    """Return an IANA time zone's name when it exists here, else raise."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise UsageError(f"'{name}' is not a time zone; use an IANA name such as Asia/Shanghai.") from error
+    return name
+
+
+def shop_root(home: Path, name: str) -> Path:
+    """Return where the shop of that (validated) name stands."""
+    return home / "shops" / validated_shop_name(name)
+
+
+def create_shop(home: Path, name: str, timezone: str) -> Shop:
+    """Create an empty shop; refuses when it exists."""
+    root = shop_root(home, name)
+    zone = validated_timezone(timezone)
+    if (root / "pond.toml").exists():
+        raise UsageError(f"The shop '{name}' exists already; choose another name or ingest into it.")
+    for part in ("lake", "releases"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    (root / "pond.toml").write_text(f'[shop]\nname = "{name}"\ntimezone = "{zone}"\n', "utf-8")
+    return Shop(name, root, zone)
+
+
+def open_shop(home: Path, name: str) -> Shop:
+    """Open an existing shop, or raise `UnknownShop`."""
+    root = shop_root(home, name)
+    if not (root / "pond.toml").exists():
+        raise UnknownShop(name)
+    settings = _read_toml(root / "pond.toml").get("shop", {})
+    if not isinstance(settings, dict) or "timezone" not in settings:
+        raise ContractError(str(root / "pond.toml"), "shop.timezone", 'is required, for example "Asia/Shanghai".')
+    return Shop(name, root, validated_timezone(str(settings["timezone"])))
+
+
+def list_shops(home: Path) -> list[Shop]:
+    """All shops under a home, by name."""
+    return [open_shop(home, p.parent.name) for p in sorted((home / "shops").glob("*/pond.toml"))]

@@ -1,0 +1,1 @@
+"""All mathematics: pure, given (data, configuration, randomness)."""

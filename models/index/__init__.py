@@ -1,0 +1,1 @@
+"""Vector indexes: the exact oracle and FAISS."""

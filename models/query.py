@@ -1,0 +1,78 @@
+"""`Query`: all that is known when a source is asked, and `Candidates`: what it answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from features.arrays import Float32s, Int32s
+from features.history import EMPTY, History
+
+NO_ITEMS: Final = np.empty(0, np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question to the sources; everything in it lies strictly before `at`.
+
+    Attributes
+    ----------
+    at : int
+        When the customer stands before us, UTC µs.
+    moment : int
+        `at` floored to the shop's local day, UTC µs: the clock of every model, so that an answer holds for the day.
+    customer_idx : int
+        Dense index in the release, -1 for a stranger.
+    history : History
+        The customer's product events before `at`: the release's long history and the live tail.
+    seeds : int32 [n]
+        Items to start from instead of the history (scenes `similar` and `cart`); when not empty they replace it.
+    attributes : mapping
+        Customer attributes by name, as texts (region, tier, gender …).
+    """
+
+    at: int
+    moment: int
+    customer_idx: int = -1
+    history: History = EMPTY
+    seeds: Int32s = field(default_factory=lambda: NO_ITEMS)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Items with scores, best first (ties by item index), no duplicates.
+
+    Attributes
+    ----------
+    item_idx : int32 [n]
+    score : float32 [n]
+        Comparable within one answer of one source only; finite.
+    """
+
+    item_idx: Int32s
+    score: Float32s
+
+    def __len__(self) -> int:
+        return len(self.item_idx)
+
+
+NOTHING: Final = Candidates(NO_ITEMS, np.empty(0, np.float32))
+
+
+def top_candidates(item_idx: Int32s, score: Float32s, limit: int) -> Candidates:
+    """Return the `limit` best of some distinct items with finite positive-evidence scores, ties by item index."""
+    if limit < len(item_idx):
+        # The cut keeps every tie of the last score, so that the order by index decides, not the partition.
+        least = np.partition(score, len(score) - limit)[len(score) - limit]
+        keep = score >= least
+        item_idx, score = item_idx[keep], score[keep]
+    order = np.lexsort((item_idx, -score))[:limit]
+    return Candidates(item_idx[order].astype(np.int32), score[order].astype(np.float32))
+
+
+def top_of_dense(score: Float32s, limit: int) -> Candidates:
+    """Return the `limit` best of a dense score vector [n_items]; entries that are NaN or ≤ 0 are no candidates."""
+    item_idx = np.flatnonzero(score > 0).astype(np.int32)
+    return top_candidates(item_idx, score[item_idx], limit)

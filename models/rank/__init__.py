@@ -1,0 +1,1 @@
+"""Arranging: the learned ranker, blending and diversity."""

@@ -1,0 +1,1 @@
+"""Sources: one algorithm a file."""

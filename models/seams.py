@@ -1,0 +1,43 @@
+"""The seams of the mathematics; each has a conformance class in `tests/conformance/` (DESIGN §3)."""
+
+from typing import Protocol, runtime_checkable
+
+from features.arrays import Float32s, Int32s, Int64s
+from models.query import Candidates, Query
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Scores any given items."""
+
+    def score(self, query: Query, item_idx: Int32s) -> Float32s:
+        """Return float32 [n], one score per item, NaN where it cannot say; never raises for a stranger."""
+        ...
+
+
+@runtime_checkable
+class CandidateSource(Scorer, Protocol):
+    """Finds items for a query.
+
+    Every implementation: at most `limit` items, best first, ties by index, no duplicates, finite scores that `score`
+    repeats to float32 precision; nothing when it knows nothing of the customer (a stranger without seeds), unless it is
+    not personal; items already bought are *not* removed (`repeat_policy` is the pipeline's); the query is not changed.
+    """
+
+    def candidates(self, query: Query, limit: int) -> Candidates:
+        """Return the best `limit` items for the query."""
+        ...
+
+
+@runtime_checkable
+class VectorIndex(Protocol):
+    """Nearest vectors by inner product; the exact index is the oracle of every other."""
+
+    @property
+    def n_items(self) -> int:
+        """Number of vectors."""
+        ...
+
+    def search(self, vector: Float32s, k: int) -> tuple[Int64s, Float32s]:
+        """Return the k best (row numbers int64 [≤ k], inner products float32 [≤ k]) for a vector [dim], best first."""
+        ...

@@ -1,0 +1,1 @@
+"""Online: FastAPI over Redis, one decision flow."""

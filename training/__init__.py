@@ -1,0 +1,1 @@
+"""Offline jobs: split, train, evaluate, gate, publish, log to MLflow."""
