@@ -41,3 +41,12 @@ class VectorIndex(Protocol):
     def search(self, vector: Float32s, k: int) -> tuple[Int64s, Float32s]:
         """Return the k best (row numbers int64 [≤ k], inner products float32 [≤ k]) for a vector [dim], best first."""
         ...
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A source that can name the item of the query that led to another."""
+
+    def because(self, query: Query, item_idx: int) -> int:
+        """Return the item of the history (or seeds) that speaks most for `item_idx`, -1 when none does."""
+        ...

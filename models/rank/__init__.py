@@ -1,1 +1,1 @@
-"""Arranging: the learned ranker, blending and diversity."""
+"""Arranging: blending, the learned ranker, diversity, exploration."""

@@ -1,0 +1,129 @@
+"""What a release is made of, stated once: which sources with which settings, and a recipe for each scene."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from features.errors import ContractError
+from models.catalogue import SOURCES
+
+RepeatPolicy = Literal["allow", "exclude", "only"]
+START_POINTS: Final = ("history", "seeds", "basket")
+
+
+class SceneConfig(BaseModel):
+    """The recipe of a scene: a named place with its own sources, weights and rules."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sources: dict[str, float] = Field(
+        description="Weight of each source in the blend; a source not named is not asked."
+    )
+    start_from: Literal["history", "seeds", "basket"] = Field(
+        "history", description="What the personal sources look at: the history, the items named, or the basket."
+    )
+    repeat_policy: RepeatPolicy = Field(
+        "allow", description="allow: what was bought may come again; exclude: it may not; only: nothing else may."
+    )
+    fallback: tuple[str, ...] = Field(("popular",), description="Sources that fill a list that stays short, in order.")
+    candidates: int = Field(200, ge=1, le=5000, description="Most candidates taken from each source.")
+    rank_offset: float = Field(10.0, gt=0, description="c in weight / (c + rank): how slowly a source's voice fades.")
+    ranked: bool = Field(default=False, description="Order by the learned ranker where the release has one.")
+    category_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="A further pick of the same category counts this much of the one before; 1: no diversity.",
+    )
+    category_depth: int = Field(2, ge=1, le=8, description="Parts of the category path that make two items alike.")
+
+
+DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
+    "home": SceneConfig(
+        sources={"repeat": 1.0, "itemknn": 0.5, "als": 0.3, "hybrid": 0.2, "content_based": 0.1, "popular": 0.2},
+        category_decay=0.9,
+    ),
+    "rebuy": SceneConfig(sources={"repeat": 1.0}, repeat_policy="only"),
+    "discover": SceneConfig(
+        sources={"itemknn": 1.0, "als": 0.5, "hybrid": 0.1, "content_based": 0.05, "popular": 0.02},
+        repeat_policy="exclude", candidates=300, category_decay=0.97,
+    ),
+    "next_basket": SceneConfig(sources={"repeat": 1.0, "itemknn": 0.05, "popular": 0.05}, candidates=300, ranked=True),
+    "similar": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.7, "als": 0.3}, start_from="seeds"),
+    "cart": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.3, "als": 0.2}, start_from="basket"),
+    "popular": SceneConfig(sources={"popular": 1.0}),
+    "new": SceneConfig(sources={"newest": 1.0}),
+}  # fmt: skip
+
+
+class PipelineConfig(BaseModel):
+    """Everything that decides what a release contains and how its scenes answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0, description="Seed of every part of the run.")
+    sources: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Settings of each source by name; what is not said is that source's default."
+    )
+    scenes: dict[str, SceneConfig] = Field(
+        default_factory=dict, description="Recipes by scene; added to the standard ones."
+    )
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for name, settings in self.sources.items():
+            _known_source(name)
+            SOURCES[name].config.model_validate(settings)
+        for scene in self.scenes.values():
+            for name in (*scene.sources, *scene.fallback):
+                _known_source(name)
+        return self
+
+    def source(self, name: str) -> BaseModel:
+        """Return the settings of a source."""
+        return SOURCES[name].config.model_validate(self.sources.get(name, {}))
+
+    @property
+    def all_scenes(self) -> dict[str, SceneConfig]:
+        """The standard scenes with the shop's own put over them."""
+        return DEFAULT_SCENES | self.scenes
+
+    @property
+    def used_sources(self) -> tuple[str, ...]:
+        """Sources that some scene asks, in the catalogue's order."""
+        asked = {name for scene in self.all_scenes.values() for name in (*scene.sources, *scene.fallback)}
+        return tuple(name for name in SOURCES if name in asked)
+
+    @property
+    def digest(self) -> str:
+        """The same for configurations that train and serve alike."""
+        full = {name: self.source(name).model_dump(mode="json") for name in self.used_sources}
+        scenes = {name: scene.model_dump(mode="json") for name, scene in sorted(self.all_scenes.items())}
+        return hashlib.blake2b(repr((self.seed, full, scenes)).encode(), digest_size=16).hexdigest()
+
+
+def _known_source(name: str) -> None:
+    if name not in SOURCES:
+        raise ValueError(f"there is no source '{name}'; known are {', '.join(SOURCES)}")
+
+
+def validated_pipeline_config(settings: Mapping[str, Any], origin: str) -> PipelineConfig:
+    """Check merged settings; a mistake is a `ContractError` naming the setting and where it came from.
+
+    A scene that is partly given (`scenes.home.category_decay = 1`) keeps its standard recipe for the rest.
+    """
+    merged = dict(settings)
+    scenes = merged.get("scenes", {})
+    if isinstance(scenes, Mapping):
+        merged["scenes"] = {
+            name: DEFAULT_SCENES[name].model_dump() | dict(given) if name in DEFAULT_SCENES else given
+            for name, given in scenes.items()
+        }
+    try:
+        return PipelineConfig.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ContractError(origin, where, f"{first['msg']}; mend the setting.") from error

@@ -1,0 +1,153 @@
+"""What may be shown now: the items of a release with their live stock, status and price (DESIGN §4, steps 5 and 6)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Self
+
+import numpy as np
+import polars as pl
+
+from features.arrays import Bools, Float32s, Int32s, Int64s
+from features.dataset import Entities
+from features.ids import IdMap
+
+NEVER: Final = 2**62
+ALWAYS: Final = -(2**62)
+MAX_DEPTH: Final = 8
+HIDDEN_STATUSES: Final = frozenset({"hidden", "deleted", "discontinued", "inactive", "expired"})
+
+
+def is_sellable(status: str | None, stock: float | None) -> bool:
+    """Whether an item with this status and stock may be shown; what is not known does not hide it."""
+    return status not in HIDDEN_STATUSES and (stock is None or stock > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemTable:
+    """Items by dense index, as arrays for filters and texts for reasons; live changes make a new value.
+
+    Items 0 … n_trained-1 are the release's; those after came with the catalogue since and only sources that need no
+    training know them.
+
+    Attributes
+    ----------
+    ids : IdMap
+        Ids of the trained items.
+    added : mapping of str to int
+        Index of each item that came after training.
+    titles, brands : tuple of str
+        Per item; empty where unknown.
+    category : int32 [n]
+        Index into `paths`, -1 where unknown.
+    paths : tuple of str
+        The category paths `a/b/c`.
+    price : float32 [n]
+        NaN where unknown.
+    sellable : bool [n]
+    starts_at, ends_at : int64 [n]
+        Shown from (inclusive) and until (exclusive), UTC µs.
+    """
+
+    ids: IdMap
+    added: Mapping[str, int]
+    titles: tuple[str, ...]
+    brands: tuple[str, ...]
+    category: Int32s
+    paths: tuple[str, ...]
+    price: Float32s
+    sellable: Bools
+    starts_at: Int64s
+    ends_at: Int64s
+
+    @classmethod
+    def of(cls, products: Entities) -> Self:
+        """Take the products as a dataset knows them."""
+        frame = products.frame
+        created = _column(frame, "created_at")
+        has_category = "category" in frame.columns
+        category, paths = products.codes("category") if has_category else (np.full(len(frame), -1, np.int32), ())
+        return cls(
+            products.ids, {}, _texts(frame, "title"), _texts(frame, "brand"), category, paths,
+            price=np.array([np.nan if x is None else x for x in _column(frame, "price")], np.float32),
+            sellable=np.array(
+                [is_sellable(*row) for row in zip(_column(frame, "status"), _column(frame, "stock"), strict=True)],
+                np.bool_,
+            ),
+            starts_at=np.array([ALWAYS if t is None else t for t in created], np.int64),
+            ends_at=np.full(len(frame), NEVER, np.int64),
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.sellable)
+
+    @property
+    def n_trained(self) -> int:
+        """Number of items the models know."""
+        return len(self.ids)
+
+    def idx(self, item_id: str) -> int:
+        """Return the index of an item, -1 when there is none."""
+        found = self.ids.idx(item_id)
+        return found if found >= 0 else self.added.get(item_id, -1)
+
+    def idxs(self, item_ids: Iterable[str]) -> Int32s:
+        """Indexes of the known ones among some ids, in order, without duplicates: int32 [≤ n]."""
+        found = dict.fromkeys(i for i in map(self.idx, item_ids) if i >= 0)
+        return np.fromiter(found, np.int32, len(found))
+
+    def text(self, idx: int) -> str:
+        """Return the external id."""
+        return self.ids.text(idx) if idx < self.n_trained else tuple(self.added)[idx - self.n_trained]
+
+    def showable(self, item_idx: Int32s, at: int) -> Bools:
+        """Which of some items may be shown at a moment: bool [n]."""
+        shown: Bools = self.sellable[item_idx] & (self.starts_at[item_idx] <= at) & (at < self.ends_at[item_idx])
+        return shown
+
+    @cached_property
+    def ancestors(self) -> Int32s:
+        """Group of each category path at each depth: int32 [8, n_paths + 1]; the last column, -1, is the unknown's."""
+        groups = np.full((MAX_DEPTH, len(self.paths) + 1), -1, np.int32)
+        for depth in range(MAX_DEPTH):
+            known: dict[str, int] = {}
+            for row, path in enumerate(self.paths):
+                groups[depth, row] = known.setdefault("/".join(path.split("/")[: depth + 1]), len(known))
+        return groups
+
+    def families(self, item_idx: Int32s, depth: int) -> Int32s:
+        """Group of each item's category cut after `depth` parts: int32 [n], -1 where unknown."""
+        found: Int32s = self.ancestors[depth - 1, self.category[item_idx]]
+        return found
+
+    def with_changes(self, rows: Sequence[Mapping[str, Any]]) -> Self:
+        """Return the table after catalogue changes, each a full product row (product_id, title, status, stock …)."""
+        at = {str(row["product_id"]): self.idx(str(row["product_id"])) for row in rows}
+        fresh = [item for item, idx in at.items() if idx < 0]
+        added = dict(self.added) | {item: len(self) + n for n, item in enumerate(fresh)}
+        paths = tuple(dict.fromkeys((*self.paths, *(str(r["category"]) for r in rows if r.get("category")))))
+        code = {path: n for n, path in enumerate(paths)}
+        titles, brands = [*self.titles, *fresh], [*self.brands, *fresh]
+        grown = {
+            name: np.concatenate([array, np.zeros(len(fresh), array.dtype)])
+            for name in ("category", "price", "sellable", "starts_at", "ends_at")
+            for array in (getattr(self, name),)
+        }
+        for row in rows:
+            idx = max(at[str(row["product_id"])], added.get(str(row["product_id"]), -1))
+            titles[idx], brands[idx] = str(row.get("title") or ""), str(row.get("brand") or "")
+            price, created = row.get("price"), row.get("created_at")
+            grown["category"][idx] = code.get(str(row.get("category")), -1)
+            grown["price"][idx] = np.nan if price is None else float(price)
+            grown["sellable"][idx] = is_sellable(row.get("status"), row.get("stock"))
+            grown["starts_at"][idx] = ALWAYS if created is None else int(created)
+            grown["ends_at"][idx] = NEVER
+        return type(self)(self.ids, added, tuple(titles), tuple(brands), paths=paths, **grown)
+
+
+def _column(frame: pl.DataFrame, name: str) -> list[Any]:
+    return frame[name].to_list() if name in frame.columns else [None] * len(frame)
+
+
+def _texts(frame: pl.DataFrame, name: str) -> tuple[str, ...]:
+    return tuple("" if text is None else str(text) for text in _column(frame, name))

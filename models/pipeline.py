@@ -1,0 +1,236 @@
+"""The recommendation pipeline: gather, filter, score, arrange, fall back (DESIGN §4, steps 4 to 8).
+
+Evaluation, batch and service run this one code: what serves is what was evaluated.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from features.arrays import Bools, Float32s, Int32s
+from features.history import EMPTY
+from models.config import SceneConfig
+from models.errors import CannotServe
+from models.explain import explained
+from models.items import ItemTable
+from models.query import NO_ITEMS, Candidates, Query
+from models.rank.blend import Blend, blend_by_rank
+from models.rank.diversity import diversified
+from models.rank.explore import draw_plackett_luce
+from models.reasons import Reason, reason
+from models.seams import CandidateSource, Scorer
+
+EXPLORED_PLACES: Final = 2
+POOL_PER_PLACE: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the caller will accept; empty means everything."""
+
+    category: str = ""
+    brands: tuple[str, ...] = ()
+    price_min: float | None = None
+    price_max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to the pipeline, in dense indexes.
+
+    `basket` and `exclude` are never shown; `pins` come first, in order, when they may be shown; `recipe` replaces the
+    scene's own (an experiment's variant); `explore_seed` draws the last places by chance.
+    """
+
+    query: Query
+    scene: str
+    k: int
+    basket: Int32s = field(default_factory=lambda: NO_ITEMS)
+    exclude: Int32s = field(default_factory=lambda: NO_ITEMS)
+    pins: Int32s = field(default_factory=lambda: NO_ITEMS)
+    filters: Filters = Filters()
+    recipe: SceneConfig | None = None
+    explore_seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One place of a slate: the item, its score, which stage chose it, why, and with which probability."""
+
+    item_idx: int
+    score: float
+    stage: str
+    reason: Reason
+    propensity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """What is served: at most k picks, and what went less well than it should have (empty when nothing did)."""
+
+    picks: tuple[Pick, ...]
+    degraded: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """The sources of a release, its scenes and its ranker, ready to answer."""
+
+    sources: Mapping[str, CandidateSource]
+    scenes: Mapping[str, SceneConfig]
+    ranker: Scorer | None = None
+
+    def recommend(self, request: Request, items: ItemTable) -> Slate:
+        """Answer a request with the items as they are now; an unknown scene is a `KeyError` for the caller to word."""
+        recipe = request.recipe or self.scenes[request.scene]
+        query = _focused(request, recipe)
+        blend, degraded = self._gather(query, recipe)
+        allowed = Allowance(request, recipe, items)
+        blend = _kept(blend, allowed.of(blend.item_idx))
+        score = self._scored(query, blend, recipe)
+        picks = [
+            Pick(int(i), 0.0, "pin", reason("pinned")) for i in request.pins if allowed.of(np.array([i], np.int32))[0]
+        ][: request.k]
+        score[np.isin(blend.item_idx, [p.item_idx for p in picks])] = -np.inf
+        picks += self._arranged(request, query, blend, score, recipe, items, request.k - len(picks))
+        if len(picks) < request.k:
+            picks += self._fallback(query, recipe, allowed, picks, request.k, degraded)
+        return Slate(tuple(picks), tuple(degraded))
+
+    def _gather(self, query: Query, recipe: SceneConfig) -> tuple[Blend, list[str]]:
+        found: dict[str, Candidates] = {}
+        degraded: list[str] = []
+        for name in recipe.sources:
+            source = self.sources.get(name)
+            if source is None:
+                degraded.append(f"{name}: not in this release")
+                continue
+            try:
+                found[name] = source.candidates(query, recipe.candidates)
+            except CannotServe as error:
+                degraded.append(str(error))
+        return blend_by_rank(found, recipe.sources, recipe.rank_offset), degraded
+
+    def _scored(self, query: Query, blend: Blend, recipe: SceneConfig) -> Float32s:
+        if recipe.ranked and self.ranker is not None and len(blend.item_idx):
+            return self.ranker.score(query, blend.item_idx).astype(np.float32)
+        return blend.score.copy()
+
+    def _arranged(
+        self, request: Request, query: Query, blend: Blend, score: Float32s, recipe: SceneConfig, items: ItemTable,
+        k: int,
+    ) -> list[Pick]:  # fmt: skip
+        ranked = np.lexsort((blend.item_idx, -score)).astype(np.int32)
+        order: Int32s = ranked[np.isfinite(score[ranked])]
+        if request.explore_seed is not None:
+            return self._explored(request, query, blend, score, order, items, k)
+        # Diversity looks at a bounded head: what lies deeper cannot reach the first k places at any sensible decay.
+        head = order[: max(10 * k, 100)]
+        family = items.families(blend.item_idx[head], recipe.category_depth)
+        chosen = head[diversified(score[head], family, k, recipe.category_decay)]
+        return [self._pick(query, blend, score, int(row), items) for row in chosen]
+
+    def _explored(
+        self, request: Request, query: Query, blend: Blend, score: Float32s, order: Int32s, items: ItemTable, k: int
+    ) -> list[Pick]:  # fmt: skip
+        m = min(EXPLORED_PLACES, k)
+        sure, pool = order[: k - m], order[k - m : k - m + POOL_PER_PLACE * m]
+        picks = [self._pick(query, blend, score, int(row), items) for row in sure]
+        # Ranks, not raw scores, weigh the draw: their scale is the same in every recipe.
+        weight = (1.0 / (1.0 + np.arange(len(pool)))).astype(np.float32)
+        drawn = draw_plackett_luce(weight, m, np.random.default_rng(request.explore_seed))
+        for row, share in zip(drawn.chosen, drawn.propensity, strict=True):
+            pick = self._pick(query, blend, score, int(pool[row]), items)
+            picks.append(replace(pick, stage="explore", reason=reason("explore"), propensity=float(share)))
+        return picks
+
+    def _pick(self, query: Query, blend: Blend, score: Float32s, row: int, items: ItemTable) -> Pick:
+        stage = blend.names[int(np.argmax(blend.contribution[:, row]))]
+        item_idx = int(blend.item_idx[row])
+        return Pick(item_idx, float(score[row]), stage, explained(self.sources[stage], stage, query, item_idx, items))
+
+    def _fallback(
+        self, query: Query, recipe: SceneConfig, allowed: "Allowance", picks: list[Pick], k: int, degraded: list[str]
+    ) -> list[Pick]:  # fmt: skip
+        taken = {p.item_idx for p in picks}
+        more: list[Pick] = []
+        for name in recipe.fallback:
+            if len(picks) + len(more) >= k or name not in self.sources:
+                continue
+            limit = k + len(taken)
+            while True:
+                found = self.sources[name].candidates(query, limit)
+                fit = found.item_idx[allowed.as_fallback(found.item_idx)]
+                fresh = [int(i) for i in fit if int(i) not in taken]
+                if len(picks) + len(more) + len(fresh) >= k or len(found) < limit:
+                    break
+                limit *= 4
+            fresh = fresh[: k - len(picks) - len(more)]
+            more += [Pick(i, 0.0, f"fallback:{name}", reason("fallback_popular")) for i in fresh]
+            taken |= set(fresh)
+        if more:
+            degraded.append(f"only {len(picks)} of {k} found for this scene; filled from {', '.join(recipe.fallback)}")
+        return more
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Which items this request may show: stock, dates, exclusions, the caller's filters and the repeat policy."""
+
+    request: Request
+    recipe: SceneConfig
+    items: ItemTable
+
+    def of(self, item_idx: Int32s) -> Bools:
+        """Return bool [n]: may be shown."""
+        keep = self._without_repeat_rule(item_idx)
+        if self.recipe.repeat_policy == "only":
+            keep &= np.isin(item_idx, self._bought())
+        return keep
+
+    def as_fallback(self, item_idx: Int32s) -> Bools:
+        """Return bool [n] for items that fill a short list: `only` cannot hold there, everything else does."""
+        return self._without_repeat_rule(item_idx)
+
+    def _without_repeat_rule(self, item_idx: Int32s) -> Bools:
+        request = self.request
+        keep = self.items.showable(item_idx, request.query.at)
+        for unwanted in (request.exclude, request.basket, request.query.seeds):
+            if len(unwanted):
+                keep &= ~np.isin(item_idx, unwanted)
+        if self.recipe.repeat_policy == "exclude":
+            keep &= ~np.isin(item_idx, self._bought())
+        return self._filtered(item_idx, keep) if request.filters != Filters() else keep
+
+    def _bought(self) -> Int32s:
+        return self.request.query.history.purchases.item_idx
+
+    def _filtered(self, item_idx: Int32s, keep: Bools) -> Bools:
+        wanted, items = self.request.filters, self.items
+        if wanted.category:
+            inside = [path == wanted.category or path.startswith(wanted.category + "/") for path in items.paths]
+            keep &= np.array([*inside, False], np.bool_)[items.category[item_idx]]
+        if wanted.brands:
+            keep &= np.array([items.brands[i] in wanted.brands for i in item_idx], np.bool_)
+        if wanted.price_min is not None:
+            keep &= items.price[item_idx] >= wanted.price_min
+        if wanted.price_max is not None:
+            keep &= items.price[item_idx] <= wanted.price_max
+        return keep
+
+
+def _focused(request: Request, recipe: SceneConfig) -> Query:
+    """Return the query as the recipe's sources shall see it: from the history, the named items or the basket."""
+    if recipe.start_from == "history":
+        return replace(request.query, seeds=NO_ITEMS)
+    seeds = request.query.seeds if recipe.start_from == "seeds" else request.basket
+    if len(seeds):
+        return replace(request.query, seeds=seeds)
+    # Nothing to start from: the history would answer another question, so only what is not personal may.
+    return replace(request.query, seeds=NO_ITEMS, history=EMPTY, customer_idx=-1)
+
+
+def _kept(blend: Blend, keep: Bools) -> Blend:
+    return Blend(blend.item_idx[keep], blend.score[keep], blend.contribution[:, keep], blend.names)

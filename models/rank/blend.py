@@ -1,0 +1,47 @@
+"""Blending several sources' candidates by rank, where no learned ranker stands (or it has too little data)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.arrays import Float32s, Int32s
+from models.query import NO_ITEMS, Candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """The union of some sources' candidates.
+
+    Attributes
+    ----------
+    item_idx : int32 [n]
+        Ascending, distinct.
+    score : float32 [n]
+    contribution : float32 [n_sources, n]
+        What each source gave to each score; the largest names the stage of a pick.
+    names : tuple of str
+        The sources, rows of `contribution`.
+    """
+
+    item_idx: Int32s
+    score: Float32s
+    contribution: Float32s
+    names: tuple[str, ...]
+
+
+def blend_by_rank(found: Mapping[str, Candidates], weights: Mapping[str, float], offset: float) -> Blend:
+    """Add up weight / (offset + rank) over the sources that found an item; rank 1 is the best.
+
+    Reciprocal rank fusion (Cormack, Clarke, Büttcher, SIGIR 2009, eq. 1), weighted: raw scores of different sources
+    are not comparable, and refitting shifts them.
+    """
+    names = tuple(found)
+    if not any(len(c) for c in found.values()):
+        return Blend(NO_ITEMS, np.empty(0, np.float32), np.empty((len(names), 0), np.float32), names)
+    item_idx = np.unique(np.concatenate([c.item_idx for c in found.values()])).astype(np.int32)
+    contribution = np.zeros((len(names), len(item_idx)), np.float32)
+    for row, name in enumerate(names):
+        ranks = np.arange(1, len(found[name]) + 1)
+        contribution[row, np.searchsorted(item_idx, found[name].item_idx)] = weights[name] / (offset + ranks)
+    return Blend(item_idx, contribution.sum(axis=0), contribution, names)
