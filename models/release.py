@@ -1,0 +1,224 @@
+"""A release: the trained, versioned, immutable set of models of one shop (DESIGN §3).
+
+    <release>/
+        manifest.json      who, when, from what, how good, and a checksum of every file
+        config.json        the configuration it was trained with
+        histories/         the customers' product events before `as_of`
+        customers/         ids, and customers.parquet: their attributes
+        products/          ids, and products.parquet: the catalogue as of training
+        sources/<name>/    each fitted source
+        ranker/            the learned ranker, where there was enough to learn from
+
+Everything is arrays, Parquet, JSON or a library's own text or index format; nothing can execute.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Self
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from features.arrays import Int32s
+from features.clock import local_day_start
+from features.dataset import Dataset, Entities
+from features.errors import ArtifactCorrupt, ReleaseError
+from features.history import EMPTY, Histories, History
+from features.ids import IdMap
+from models.artifact import load_value, save_value
+from models.catalogue import SOURCES
+from models.config import PipelineConfig
+from models.items import ItemTable
+from models.pipeline import Pipeline
+from models.query import NO_ITEMS, Query
+from models.seams import CandidateSource, Scorer
+
+FORMAT_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+
+
+class Manifest(BaseModel):
+    """What a release says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    release_id: str
+    shop: str
+    timezone: str
+    created_at: int = Field(description="UTC µs; the only thing two equal trainings differ in, with the id and git_sha")
+    as_of: int = Field(description="UTC µs; everything in the release lies strictly before")
+    watermarks: dict[str, str] = Field(default_factory=dict, description="Last journal entry contained, by partition")
+    dataset_digest: str
+    config_digest: str
+    content_digest: str = Field(description="Over all files but this one: equal trainings have equal digests")
+    git_sha: str = ""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    gates: dict[str, str] = Field(default_factory=dict)
+    counts: dict[str, int] = Field(default_factory=dict)
+    files: dict[str, str] = Field(description="BLAKE2b of every file, by path inside the release")
+
+
+@dataclass(frozen=True, eq=False)
+class EntityTable:
+    """Ids and rows of the customers or products a release knows (`Entities` as of training, made plain)."""
+
+    ids: IdMap
+    frame: pl.DataFrame
+
+    @classmethod
+    def of(cls, entities: Entities) -> Self:
+        """Take the rows valid at the dataset's moment."""
+        return cls(entities.ids, entities.frame)
+
+    def entities(self, as_of: int) -> Entities:
+        """Return them as a dataset holds them."""
+        return Entities(self.ids, self.frame.with_columns(valid_from=pl.lit(0, pl.Int64)), as_of)
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """Everything a release serves with, in memory: what training makes and `load_release` reads back."""
+
+    timezone: str
+    as_of: int
+    config: PipelineConfig
+    customers: EntityTable
+    products: EntityTable
+    histories: Histories
+    sources: Mapping[str, CandidateSource]
+    ranker: Scorer | None = None
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        config: PipelineConfig,
+        sources: Mapping[str, CandidateSource],
+        ranker: Scorer | None = None,
+    ) -> Self:
+        """Put fitted sources together with what they were fitted on."""
+        return cls(
+            dataset.timezone, dataset.as_of, config, EntityTable.of(dataset.customers),
+            EntityTable.of(dataset.products), dataset.product_events, sources, ranker,
+        )  # fmt: skip
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The pipeline over these models."""
+        return Pipeline(self.sources, self.config.all_scenes, self.ranker)
+
+    @cached_property
+    def items(self) -> ItemTable:
+        """The products as they were at training."""
+        return ItemTable.of(self.products.entities(self.as_of))
+
+    @cached_property
+    def _attribute_texts(self) -> pl.Series:
+        frame = self.customers.frame
+        return frame["attributes"] if "attributes" in frame.columns else pl.Series([None] * len(frame), dtype=pl.String)
+
+    def attributes(self, customer_idx: int) -> dict[str, str]:
+        """Return a customer's attributes as texts; none for a stranger."""
+        text = self._attribute_texts[customer_idx] if customer_idx >= 0 else None
+        return {k: str(v) for k, v in json.loads(text).items() if v is not None} if text else {}
+
+    def query(self, customer_idx: int, at: int, tail: History = EMPTY, seeds: Int32s = NO_ITEMS) -> Query:
+        """Return the question of a customer (-1: a stranger) at a moment: only what lies strictly before it.
+
+        `tail` is what happened after the release, its items in this release's indexes, ascending in time.
+        """
+        history = self.histories.of(customer_idx).before(at).then(tail.before(at))
+        moment = local_day_start(at, self.timezone)
+        return Query(at, moment, customer_idx, history, seeds, self.attributes(customer_idx))
+
+
+@dataclass(frozen=True, eq=False)
+class Release:
+    """A release on disk with its models mapped into memory."""
+
+    directory: Path
+    manifest: Manifest
+    models: Models = field(repr=False)
+
+
+def write_release(models: Models, directory: Path, facts: Mapping[str, Any]) -> Manifest:
+    """Write models below `directory` (created) and return the manifest, which is written last.
+
+    `facts` are the fields of the manifest that the models do not know: release_id, shop, created_at, watermarks,
+    dataset_digest, git_sha, metrics, gates, counts.
+    """
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text(models.config.model_dump_json(indent=1), "utf-8")
+    save_value(models.customers, directory / "customers")
+    save_value(models.products, directory / "products")
+    save_value(models.histories, directory / "histories")
+    (directory / "sources").mkdir()
+    for name, source in models.sources.items():
+        save_value(source, directory / "sources" / name)
+    if models.ranker is not None:
+        save_value(models.ranker, directory / "ranker")
+    files = {str(p.relative_to(directory)): file_digest(p) for p in sorted(directory.rglob("*")) if p.is_file()}
+    manifest = Manifest(
+        timezone=models.timezone, as_of=models.as_of, config_digest=models.config.digest, files=files,
+        content_digest=hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest(), **facts,
+    )  # fmt: skip
+    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
+    return manifest
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Read what a release says of itself; damage is `ArtifactCorrupt`, another format version a `ReleaseError`."""
+    path = directory / MANIFEST
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        version = content["format_version"]
+        if version != FORMAT_VERSION:
+            raise ReleaseError(
+                f"{directory.name} has format version {version}, this Pond reads {FORMAT_VERSION}: run `pond upgrade`."
+            )
+        return Manifest.model_validate(content)
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise ArtifactCorrupt(str(path), f"is not a manifest ({error})") from error
+
+
+def load_release(directory: Path, *, verify: bool = True) -> Release:
+    """Map a release into memory; with `verify` every file is compared with its checksum first."""
+    manifest = read_manifest(directory)
+    if verify:
+        verify_files(directory, manifest)
+    try:
+        config = PipelineConfig.model_validate_json((directory / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactCorrupt(str(directory / "config.json"), f"cannot be read ({error})") from error
+    sources = {
+        name: load_value(entry.model, directory / "sources" / name)
+        for name, entry in SOURCES.items()
+        if (directory / "sources" / name).is_dir()
+    }
+    models = Models(
+        manifest.timezone, manifest.as_of, config,
+        load_value(EntityTable, directory / "customers"), load_value(EntityTable, directory / "products"),
+        load_value(Histories, directory / "histories"), sources, None,
+    )  # fmt: skip
+    return Release(directory, manifest, models)
+
+
+def verify_files(directory: Path, manifest: Manifest) -> None:
+    """Compare every file with its checksum; what is missing, changed or too much is `ArtifactCorrupt`."""
+    there = {str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file()} - {MANIFEST}
+    for name in sorted(there ^ set(manifest.files)):
+        raise ArtifactCorrupt(str(directory / name), "is missing" if name in manifest.files else "does not belong here")
+    for name, digest in manifest.files.items():
+        if file_digest(directory / name) != digest:
+            raise ArtifactCorrupt(str(directory / name), "is not what was written")
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2b-128 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

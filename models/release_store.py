@@ -1,0 +1,159 @@
+"""Where releases live: publish, promote, roll back; a reader never sees half of one (DESIGN §3).
+
+releases/
+    <release_id>/      complete and immutable
+    .writing-…/        being written; swept when it is old
+    CURRENT            JSON: {"release_id": …, "previous": [newest first]}; the truth about what serves
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, LOCK_UN, flock
+from pathlib import Path
+from typing import Final, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from features.errors import ArtifactCorrupt, ReleaseError
+from models.release import Manifest, Release, load_release, read_manifest
+
+POINTER: Final = "CURRENT"
+REMEMBERED: Final = 20
+
+
+class ReleaseStore(Protocol):
+    """The seam: a directory here, an object store elsewhere."""
+
+    def publish(self, release_id: str, write: Callable[[Path], Manifest]) -> Release:
+        """Write, verify and load back a release; it does not serve before it is promoted."""
+        ...
+
+    def current_id(self) -> str | None:
+        """Return the release that serves, None before the first."""
+        ...
+
+    def promote(self, release_id: str) -> None:
+        """Let a release serve."""
+        ...
+
+    def rollback(self) -> str:
+        """Let the release before this one serve again and return its id."""
+        ...
+
+    def load(self, release_id: str) -> Release:
+        """Load a release."""
+        ...
+
+    def list(self) -> list[Manifest]:
+        """Return all complete releases, oldest first."""
+        ...
+
+
+class _Pointer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    release_id: str | None = None
+    previous: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryStore:
+    """Releases below one directory of a POSIX file system."""
+
+    root: Path
+
+    def publish(self, release_id: str, write: Callable[[Path], Manifest]) -> Release:
+        """Write under a temporary name, make it durable, give it its name, verify every file and load it back."""
+        final, writing = self.root / release_id, self.root / f".writing-{release_id}"
+        if final.exists():
+            raise ReleaseError(f"A release {release_id} exists already; releases are never written twice.")
+        shutil.rmtree(writing, ignore_errors=True)
+        try:
+            write(writing)
+            _make_durable(writing)
+            writing.rename(final)
+        except BaseException:
+            shutil.rmtree(writing, ignore_errors=True)
+            raise
+        _fsync(self.root)
+        return load_release(final)
+
+    def current_id(self) -> str | None:
+        """Return the release that serves, None before the first."""
+        return self._pointer().release_id
+
+    def promote(self, release_id: str) -> None:
+        """Flip the pointer to a complete release."""
+        if not (self.root / release_id).is_dir():
+            raise ReleaseError(f"There is no release {release_id}; `pond releases` lists them.")
+        read_manifest(self.root / release_id)
+        with self._locked():
+            pointer = self._pointer()
+            if pointer.release_id != release_id:
+                before = [r for r in (pointer.release_id, *pointer.previous) if r and r != release_id]
+                self._flip(_Pointer(release_id=release_id, previous=tuple(before[:REMEMBERED])))
+
+    def rollback(self) -> str:
+        """Flip the pointer back to the newest earlier release that still exists."""
+        with self._locked():
+            pointer = self._pointer()
+            earlier = [r for r in pointer.previous if (self.root / r).is_dir()]
+            if not earlier:
+                raise ReleaseError("There is no earlier release to roll back to; train another one.")
+            self._flip(_Pointer(release_id=earlier[0], previous=tuple(earlier[1:])))
+            return earlier[0]
+
+    def load(self, release_id: str) -> Release:
+        """Load a release, verified."""
+        if not (self.root / release_id).is_dir():
+            raise ReleaseError(f"There is no release {release_id}; `pond releases` lists them.")
+        return load_release(self.root / release_id)
+
+    def list(self) -> list[Manifest]:
+        """Return the manifests of all complete releases, oldest first."""
+        found = [read_manifest(p.parent) for p in self.root.glob("[!.]*/manifest.json")]
+        return sorted(found, key=lambda m: (m.created_at, m.release_id))
+
+    def _pointer(self) -> _Pointer:
+        try:
+            return _Pointer.model_validate_json((self.root / POINTER).read_text("utf-8"))
+        except FileNotFoundError:
+            return _Pointer()
+        except (ValueError, OSError) as error:
+            raise ArtifactCorrupt(str(self.root / POINTER), f"does not name a release ({error})") from error
+
+    def _flip(self, pointer: _Pointer) -> None:
+        writing = self.root / f".{POINTER}.writing"
+        with writing.open("w", encoding="utf-8") as file:
+            file.write(pointer.model_dump_json())
+            file.flush()
+            os.fsync(file.fileno())
+        writing.replace(self.root / POINTER)
+        _fsync(self.root)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as lock:
+            flock(lock, LOCK_EX)
+            try:
+                yield
+            finally:
+                flock(lock, LOCK_UN)
+
+
+def _make_durable(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        _fsync(path)
+    _fsync(directory)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
