@@ -143,7 +143,7 @@ class Dataset:
             state.update(entities.ids.utf8.tobytes())
             state.update(entities.ids.offsets.tobytes())
             known = entities.versions.filter(pl.col(c.VALID_FROM) < self.as_of)
-            state.update(known.select(sorted(known.columns)).write_csv().encode())
+            state.update(known.select(sorted(known.columns)).write_ndjson().encode())
         for kind in ItemKind:
             for array in vars(self.events[kind]).values():
                 state.update(np.ascontiguousarray(array).tobytes())
@@ -222,7 +222,7 @@ def _histories(events: pl.LazyFrame, timezone: str, customers: IdMap, items: IdM
         .join(what, on=c.ITEM_ID)
         .with_columns(pl.col(c.KIND).replace_strict(code, return_dtype=pl.UInt8))
         .sort("u", c.AT, c.EVENT_ID)
-        .with_columns(order_idx=basket_numbers(timezone))
+        .pipe(with_baskets, timezone)
         .select("u", "i", c.AT, c.KIND, c.QUANTITY, c.PRICE, "order_idx")
         .collect()
     )
@@ -236,16 +236,18 @@ def _histories(events: pl.LazyFrame, timezone: str, customers: IdMap, items: IdM
     )  # fmt: skip
 
 
-def basket_numbers(timezone: str) -> pl.Expr:
-    """Number each customer's (`u`) baskets 0, 1, … by their first line; -1 for events that are no purchase.
+def with_baskets(rows: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
+    """Add `order_idx`: each customer's (`u`) baskets numbered 0, 1, … by their first line, -1 for what is no purchase.
 
     A basket is one `order_id`; purchases without one are grouped by the shop's local day (PRODUCT.md, Words).
     """
-    day = (
-        pl.from_epoch(pl.col(c.AT), time_unit="us").dt.replace_time_zone("UTC").dt.convert_time_zone(timezone).dt.date()
-    )
+    moment = pl.from_epoch(pl.col(c.AT), time_unit="us").dt.replace_time_zone("UTC")
+    day = moment.dt.convert_time_zone(timezone).dt.date().cast(pl.String)
     is_purchase = pl.col(c.KIND) == int(EventKind.purchase)
-    basket = pl.when(is_purchase).then(pl.coalesce("o:" + pl.col(c.ORDER_ID), "d:" + day.cast(pl.String)))
-    first_line = pl.int_range(pl.len()).over("u", basket) == 0
-    number = (first_line & is_purchase).cast(pl.Int32).cum_sum().over("u") - 1
-    return pl.when(is_purchase).then(number.first().over("u", basket)).otherwise(-1).cast(pl.Int32)
+    # One window a step: Polars evaluates a window inside a window in the wrong groups.
+    return (
+        rows.with_columns(basket=pl.when(is_purchase).then(pl.coalesce("o:" + pl.col(c.ORDER_ID), "d:" + day)))
+        .with_columns(opens=((pl.int_range(pl.len()).over("u", "basket") == 0) & is_purchase).cast(pl.Int32))
+        .with_columns(number=pl.col("opens").cum_sum().over("u") - 1)
+        .with_columns(order_idx=pl.when(is_purchase).then(pl.col("number").first().over("u", "basket")).otherwise(-1))
+    )
