@@ -8,7 +8,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from features.dataset import Dataset
+from models.recommenders.itemknn import ItemKnnConfig, ItemKnnModel, fit_itemknn
 from models.recommenders.popular import PopularConfig, PopularModel, fit_popular
+from models.recommenders.repeat import RepeatConfig, RepeatModel, fit_repeat
 from models.seams import CandidateSource
 
 
@@ -23,4 +25,6 @@ class SourceEntry:
 
 SOURCES: Final[dict[str, SourceEntry]] = {
     "popular": SourceEntry(PopularConfig, PopularModel, fit_popular),
+    "repeat": SourceEntry(RepeatConfig, RepeatModel, fit_repeat),
+    "itemknn": SourceEntry(ItemKnnConfig, ItemKnnModel, fit_itemknn),
 }

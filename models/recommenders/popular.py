@@ -6,11 +6,12 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from features.arrays import Float32s, Int32s
-from features.columns import EventKind
+from features.arrays import Float32s, Float64s, Int32s
 from features.dataset import Dataset
 from features.history import DAY_US
-from models.query import Candidates, Query, top_of_dense
+from models.query import Candidates, Query
+from models.recommenders.attributes import read_attributes
+from models.recommenders.evidence import score_of_known
 
 ALL: Final = 0
 
@@ -37,45 +38,55 @@ class PopularModel:
         Attribute values by row number; row 0 is the whole shop.
     weight : float32 [n_segments, n_items]
         Decayed number of distinct (customer, item) purchases, shrunk towards the whole shop.
+    order : int32 [n_segments, n_items]
+        Items by descending weight, ties by index; sorted once, so that an answer is a slice.
+    n_bought : int32 [n_segments]
+        How many items have a weight above 0.
     """
 
     config: PopularConfig
     segments: tuple[str, ...]
     weight: Float32s
+    order: Int32s
+    n_bought: Int32s
 
-    def _row(self, query: Query) -> Float32s:
+    def _row(self, query: Query) -> int:
         value = query.attributes.get(self.config.segment_attribute, "") if self.config.segment_attribute else ""
-        row: Float32s = self.weight[self.segments.index(value) if value in self.segments else ALL]
-        return row
+        return self.segments.index(value, ALL + 1) if value in self.segments[ALL + 1 :] else ALL
 
     def candidates(self, query: Query, limit: int) -> Candidates:
         """Return the most bought items; strangers get them too, since nothing here is personal."""
-        return top_of_dense(self._row(query), limit)
+        row = self._row(query)
+        best = np.array(self.order[row, : min(limit, int(self.n_bought[row]))])
+        return Candidates(best, self.weight[row, best])
 
     def score(self, query: Query, item_idx: Int32s) -> Float32s:
-        """Decayed number of buyers: float32 [n]."""
-        return self._row(query)[item_idx]
+        """Decayed number of buyers: float32 [n], NaN for items the release does not know."""
+        return score_of_known(item_idx, self.weight[self._row(query)])
 
 
 def fit_popular(dataset: Dataset, config: PopularConfig, rng: np.random.Generator) -> PopularModel:  # noqa: ARG001
     """Count decayed buyers; a customer counts once per item, at the last purchase of it: hoarders do not vote twice."""
-    bought = dataset.product_events.where(dataset.product_events.kind == EventKind.purchase)
+    bought = dataset.product_events.purchases
     who, n_items = bought.customer_idx, len(dataset.products)
     pair = who.astype(np.int64) * max(n_items, 1) + bought.item_idx
     # Histories ascend in time within a customer: the first of the reversed array is the last purchase.
     _, last = np.unique(pair[::-1], return_index=True)
     last = len(pair) - 1 - last
-    age_days = (dataset.as_of - bought.at[last]) / DAY_US
-    vote = np.exp2(-age_days / config.half_life_days)
-    whole = np.bincount(bought.item_idx[last], weights=vote, minlength=n_items)
-    rows, names = [whole.astype(np.float64)], ["*"]
-    attribute = config.segment_attribute
-    if attribute and attribute in dataset.customers.frame.columns:
-        codes, labels = dataset.customers.codes(attribute)
+    item, vote = bought.item_idx[last], np.exp2(-(dataset.as_of - bought.at[last]) / DAY_US / config.half_life_days)
+    whole = np.bincount(item, weights=vote, minlength=n_items)
+    rows: list[Float64s] = [whole.astype(np.float64)]
+    names = ["*"]
+    if config.segment_attribute:
+        values = np.array(
+            [known.get(config.segment_attribute, "") for known in read_attributes(dataset.customers)], str
+        )
         share = whole / max(len(np.unique(who)), 1)
-        for code, label in enumerate(labels):
-            inside = codes[who[last]] == code
-            own = np.bincount(bought.item_idx[last][inside], weights=vote[inside], minlength=n_items)
+        for name in sorted(set(values.tolist()) - {""}):
+            inside = values[who[last]] == name
+            own = np.bincount(item[inside], weights=vote[inside], minlength=n_items)
             rows.append(own + config.prior_customers * share)
-            names.append(label)
-    return PopularModel(config, tuple(names), np.stack(rows).astype(np.float32))
+            names.append(name)
+    weight = np.stack(rows).astype(np.float32)
+    order = np.argsort(-weight, axis=1, kind="stable").astype(np.int32)
+    return PopularModel(config, tuple(names), weight, order, (weight > 0).sum(axis=1).astype(np.int32))
