@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from features.dataset import Dataset
+from models.recommenders.als import AlsConfig, AlsModel, fit_als
 from models.recommenders.itemknn import ItemKnnConfig, ItemKnnModel, fit_itemknn
 from models.recommenders.popular import PopularConfig, PopularModel, fit_popular
 from models.recommenders.repeat import RepeatConfig, RepeatModel, fit_repeat
@@ -27,4 +28,5 @@ SOURCES: Final[dict[str, SourceEntry]] = {
     "popular": SourceEntry(PopularConfig, PopularModel, fit_popular),
     "repeat": SourceEntry(RepeatConfig, RepeatModel, fit_repeat),
     "itemknn": SourceEntry(ItemKnnConfig, ItemKnnModel, fit_itemknn),
+    "als": SourceEntry(AlsConfig, AlsModel, fit_als),
 }

@@ -1,7 +1,6 @@
 """`repeat`: what this customer buys again and again, lately more than long ago."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,8 +10,6 @@ from features.dataset import Dataset
 from models.query import NOTHING, Candidates, Query, top_candidates
 from models.recommenders.evidence import EvidenceConfig, score_of_listed, sum_by_item
 
-TIE: Final = 1e-3
-
 
 class RepeatConfig(BaseModel):
     """Settings of `repeat`."""
@@ -20,6 +17,9 @@ class RepeatConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     half_life_days: float = Field(120.0, gt=0, description="A purchase this old counts half of one today.")
+    popularity: float = Field(
+        0.2, ge=0, description="What the shop's most bought item gains, in purchases; 0.001 tells only ties apart."
+    )
     evidence: EvidenceConfig = Field(default=EvidenceConfig(), description="What other events count, in purchases.")
 
 
@@ -29,21 +29,21 @@ class RepeatModel:
 
     Attributes
     ----------
-    tie : float32 [n_items]
-        `TIE` × log(1 + buyers) / log(1 + most buyers): items equally dear to the customer are told apart by the shop's
-        taste. A thousandth of a purchase at most, so it cannot turn over any other difference of note.
+    lift : float32 [n_items]
+        `popularity` × buyers / most buyers: of items about equally dear to the customer, the one that the whole shop
+        buys comes first. Tiny beside one purchase for nearly every item.
     """
 
     config: RepeatConfig
-    tie: Float32s
+    lift: Float32s
 
     def _scored(self, query: Query) -> tuple[Int32s, Float32s]:
         if len(query.seeds):
             return NOTHING.item_idx, NOTHING.score
         item_idx, weight = sum_by_item(query.history, self.config.evidence, query.moment, self.config.half_life_days)
-        keep = (weight > 0) & (item_idx < len(self.tie))
+        keep = (weight > 0) & (item_idx < len(self.lift))
         item_idx = item_idx[keep]
-        return item_idx, (weight[keep] + self.tie[item_idx]).astype(np.float32)
+        return item_idx, (weight[keep] + self.lift[item_idx]).astype(np.float32)
 
     def candidates(self, query: Query, limit: int) -> Candidates:
         """Return what the customer has shown a wish for, from the query's own history; nothing for seeds."""
@@ -59,6 +59,5 @@ def fit_repeat(dataset: Dataset, config: RepeatConfig, rng: np.random.Generator)
     bought = dataset.product_events.purchases
     n_items = len(dataset.products)
     pairs = np.unique(bought.customer_idx.astype(np.int64) * max(n_items, 1) + bought.item_idx)
-    buyers = np.log1p(np.bincount(pairs % max(n_items, 1), minlength=n_items))
-    most = buyers.max(initial=0.0)
-    return RepeatModel(config, (TIE * buyers / max(most, 1.0)).astype(np.float32))
+    buyers = np.bincount(pairs % max(n_items, 1), minlength=n_items)
+    return RepeatModel(config, (config.popularity * buyers / max(buyers.max(initial=0), 1)).astype(np.float32))
