@@ -20,6 +20,7 @@ from models.index.choose import build_index
 from models.index.faiss_index import FaissIndex
 from models.query import NOTHING, Candidates, Query, top_candidates
 from models.recommenders.evidence import EvidenceConfig, pair_matrix, read_profile
+from models.recommenders.vectors import inner_products
 
 PER_DIM: Final = 4  # customers (or products) needed to support one more dimension
 
@@ -103,12 +104,8 @@ class AlsModel:
 
 def confidence_of(weight: Float32s, alpha: float) -> Float32s:
     """1 + α log₂(1 + weight): one purchase counts α, and each doubling of the purchases about α more."""
-    return (1.0 + alpha * np.log2(1.0 + weight)).astype(np.float32)
-
-
-def inner_products(vectors: Float32s, rows: Int32s, vector: Float32s) -> Float32s:
-    """Inner product of some rows of a matrix with a vector: float32 [n], the same for a row whatever its company."""
-    return np.asarray(np.einsum("ij,j->i", vectors[rows], vector), np.float32)
+    confidence: Float32s = (1.0 + alpha * np.log2(1.0 + weight)).astype(np.float32)
+    return confidence
 
 
 def fit_als(dataset: Dataset, config: AlsConfig, rng: np.random.Generator) -> AlsModel:

@@ -16,9 +16,9 @@ class RepeatConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    half_life_days: float = Field(120.0, gt=0, description="A purchase this old counts half of one today.")
+    half_life_days: float = Field(80.0, gt=0, description="A purchase this old counts half of one today.")
     popularity: float = Field(
-        0.2, ge=0, description="What the shop's most bought item gains, in purchases; 0.001 tells only ties apart."
+        0.3, ge=0, description="What the shop's most bought item gains, in purchases; 0.001 tells only ties apart."
     )
     evidence: EvidenceConfig = Field(default=EvidenceConfig(), description="What other events count, in purchases.")
 
