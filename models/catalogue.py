@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from features.dataset import Dataset
 from models.recommenders.als import AlsConfig, AlsModel, fit_als
 from models.recommenders.content_based import ContentBasedConfig, ContentBasedModel, fit_content_based
+from models.recommenders.hybrid import HybridConfig, HybridModel, fit_hybrid
 from models.recommenders.itemknn import ItemKnnConfig, ItemKnnModel, fit_itemknn
 from models.recommenders.newest import NewestConfig, NewestModel, fit_newest
 from models.recommenders.popular import PopularConfig, PopularModel, fit_popular
@@ -31,6 +32,7 @@ SOURCES: Final[dict[str, SourceEntry]] = {
     "repeat": SourceEntry(RepeatConfig, RepeatModel, fit_repeat),
     "itemknn": SourceEntry(ItemKnnConfig, ItemKnnModel, fit_itemknn),
     "als": SourceEntry(AlsConfig, AlsModel, fit_als),
+    "hybrid": SourceEntry(HybridConfig, HybridModel, fit_hybrid),
     "content_based": SourceEntry(ContentBasedConfig, ContentBasedModel, fit_content_based),
     "newest": SourceEntry(NewestConfig, NewestModel, fit_newest),
 }

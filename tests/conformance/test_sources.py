@@ -1,0 +1,137 @@
+"""What every candidate source promises (`models.seams.CandidateSource`), asked of every line of the catalogue."""
+
+from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.dataset import Dataset
+from models.artifact import load_value, save_value
+from models.catalogue import SOURCES
+from models.query import Candidates, Query
+from models.seams import CandidateSource
+from tests.worlds import history, query, two_tastes, world
+
+NOT_PERSONAL = {"popular", "newest"}
+WORLD = two_tastes()
+BARE = world([("ann", "a", 1), ("ann", "b", 2), ("bob", "a", 3), ("bob", "c", 4), ("cat", "b", 5), ("cat", "a", 5)])
+
+
+def fitted(name: str, dataset: Dataset) -> CandidateSource:
+    entry = SOURCES[name]
+    return entry.fit(dataset, entry.config(), np.random.default_rng(7))
+
+
+@cache
+def fitted_to_world(name: str) -> CandidateSource:
+    return fitted(name, WORLD)
+
+
+def same(one: Candidates, other: Candidates) -> bool:
+    return np.array_equal(one.item_idx, other.item_idx) and one.score.tobytes() == other.score.tobytes()
+
+
+def questions(dataset: Dataset) -> list[Query]:
+    unknown = history(dataset, [("no-such-item", 1), (dataset.products.ids.text(0), 2), ("no-such-item", 3, "view")])
+    return [
+        *(query(dataset, who) for who in dataset.customers.ids.texts),
+        query(dataset),
+        query(dataset, history=unknown),
+        query(dataset, seeds=[dataset.products.ids.text(1)]),
+        query(dataset, seeds=["no-such-item"]),
+        query(dataset, attributes={"region": "tealand", "tier": "gold"}),
+    ]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+class TestSourceConformance:
+    @pytest.fixture
+    def model(self, name: str) -> CandidateSource:
+        return fitted_to_world(name)
+
+    def test_candidates_keep_the_contract(self, name: str, model: CandidateSource) -> None:
+        for asked in questions(WORLD):
+            for limit in (1, 3, 1000):
+                found = model.candidates(asked, limit)
+                assert found.item_idx.dtype == np.int32
+                assert found.score.dtype == np.float32
+                assert len(found) == len(found.score) <= limit
+                assert len(np.unique(found.item_idx)) == len(found)
+                assert np.isfinite(found.score).all()
+                assert ((found.item_idx >= 0) & (found.item_idx < len(WORLD.products))).all()
+                assert np.array_equal(np.lexsort((found.item_idx, -found.score)), np.arange(len(found)))
+
+    def test_a_regular_gets_something(self, name: str, model: CandidateSource) -> None:
+        assert len(model.candidates(query(WORLD, "tea-3"), 5))
+
+    def test_a_smaller_limit_gives_the_head_of_the_same_list(self, name: str, model: CandidateSource) -> None:
+        for asked in questions(WORLD):
+            every, few = model.candidates(asked, 1000), model.candidates(asked, 2)
+            assert same(few, Candidates(every.item_idx[:2], every.score[:2]))
+
+    def test_score_repeats_what_candidates_say(self, name: str, model: CandidateSource) -> None:
+        for asked in questions(WORLD):
+            found = model.candidates(asked, 1000)
+            scored = model.score(asked, found.item_idx)
+            assert scored.dtype == np.float32
+            np.testing.assert_allclose(scored, found.score, rtol=1e-6)
+
+    def test_a_stranger_gets_nothing_unless_the_source_is_not_personal(self, name: str, model: CandidateSource) -> None:
+        found = model.candidates(query(WORLD), 5)
+        assert bool(len(found)) == (name in NOT_PERSONAL)
+        if name not in NOT_PERSONAL:
+            assert np.isnan(model.score(query(WORLD), np.array([0, 1], np.int32))).all()
+
+    def test_items_the_model_does_not_know_score_nan(self, name: str, model: CandidateSource) -> None:
+        unknown = np.array([-1, len(WORLD.products), len(WORLD.products) + 10**6], np.int32)
+        for asked in questions(WORLD):
+            assert np.isnan(model.score(asked, unknown)).all()
+        assert model.score(query(WORLD, "tea-3"), np.empty(0, np.int32)).shape == (0,)
+
+    def test_a_history_or_seeds_newer_than_the_release_do_no_harm(self, name: str, model: CandidateSource) -> None:
+        asked = query(WORLD, "tea-3")
+        newer = replace(asked.history, item_idx=np.full_like(asked.history.item_idx, len(WORLD.products) + 5))
+        model.candidates(replace(asked, history=newer, customer_idx=10**6), 5)
+        model.candidates(replace(asked, seeds=np.array([-1, len(WORLD.products) + 5], np.int32)), 5)
+
+    def test_the_query_is_not_changed(self, name: str, model: CandidateSource) -> None:
+        asked = query(WORLD, "tea-3")
+        arrays = [getattr(asked.history, f.name) for f in fields(asked.history)]
+        before = [array.copy() for array in arrays]
+        model.candidates(asked, 5)
+        model.score(asked, np.arange(5, dtype=np.int32))
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(arrays, before, strict=True))
+
+    def test_saved_and_loaded_it_answers_bit_identically(
+        self, name: str, model: CandidateSource, tmp_path: Path
+    ) -> None:
+        save_value(model, tmp_path / "model")
+        again = load_value(SOURCES[name].model, tmp_path / "model")
+        every = np.arange(-1, len(WORLD.products) + 1, dtype=np.int32)
+        for asked in questions(WORLD):
+            assert same(model.candidates(asked, 5), again.candidates(asked, 5))
+            assert model.score(asked, every).tobytes() == again.score(asked, every).tobytes()
+
+    def test_fitted_twice_it_is_the_same(self, name: str, tmp_path: Path) -> None:
+        for folder in ("one", "two"):
+            save_value(fitted(name, two_tastes()), tmp_path / folder)
+        one = {p.relative_to(tmp_path / "one"): p.read_bytes() for p in (tmp_path / "one").rglob("*") if p.is_file()}
+        two = {p.relative_to(tmp_path / "two"): p.read_bytes() for p in (tmp_path / "two").rglob("*") if p.is_file()}
+        assert one == two
+
+    @pytest.mark.parametrize(
+        "dataset",
+        [world(), world([("ann", "a", 1)]), world([], products=[{"product_id": "p", "title": "tea"}]), BARE],
+        ids=["empty", "one customer", "catalogue only", "no titles"],
+    )
+    def test_small_and_bare_worlds_can_be_fitted_and_asked(self, name: str, dataset: Dataset, tmp_path: Path) -> None:
+        model = fitted(name, dataset)
+        save_value(model, tmp_path / "model")
+        again = load_value(SOURCES[name].model, tmp_path / "model")
+        for who in ("ann", "stranger"):
+            found = model.candidates(query(dataset, who), 5)
+            assert len(found) <= len(dataset.products)
+            assert same(found, again.candidates(query(dataset, who), 5))
+            model.candidates(query(dataset, who, seeds=["a", "p"]), 5)
