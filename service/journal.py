@@ -1,0 +1,107 @@
+"""The journal: what an entry of a partition's stream says, which table it belongs to, and how far the lake has it.
+
+An entry has one field, `j`: a JSON object `{"v": 1, "t": type, "row": {…}}` whose row holds columns of the table's
+contract (features/contracts.py), absent where unknown. Entries of an older format version stay readable; a newer one is
+refused.
+"""
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from features.errors import ArtifactCorrupt
+from features.ids import stable_hash
+from features.lake import Commit
+
+FORMAT_VERSION: Final = 1
+FIELD: Final = b"j"
+CATALOGUE: Final = "c"  # the partition of what belongs to the shop, not to a customer
+ZERO: Final = "0-0"
+
+
+class EntryType(enum.StrEnum):
+    """What an entry is about; the value is the table its row goes to."""
+
+    event = "events"
+    decision = "decisions"
+    product = "products"
+    content = "contents"
+    bundle = "bundles"
+    customer = "customers"
+    consent = "consents"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: its stream id (`ms-sequence`), type and row."""
+
+    id: str
+    type: EntryType
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """How far a partition has been taken in: up to and including `id` of the server's life `epoch`."""
+
+    epoch: str
+    id: str
+
+
+NOTHING_YET: Final = Watermark("", ZERO)
+
+
+def partition_of(customer_id: str, partitions: int) -> str:
+    """Return the partition of a canonical customer id: the same in every process, machine and version."""
+    return str(stable_hash(customer_id) % partitions)
+
+
+def all_partitions(partitions: int) -> tuple[str, ...]:
+    """Names of a shop's partitions, the catalogue's last."""
+    return (*(str(p) for p in range(partitions)), CATALOGUE)
+
+
+def id_key(entry_id: str) -> tuple[int, int]:
+    """Stream ids in their order: (ms, sequence)."""
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0)
+
+
+def encode(kind: EntryType, row: Mapping[str, Any]) -> bytes:
+    """Return the canonical bytes of an entry: the same row gives the same bytes."""
+    known = {name: value for name, value in row.items() if value is not None}
+    return orjson.dumps({"v": FORMAT_VERSION, "t": kind.name, "row": known}, option=orjson.OPT_SORT_KEYS)
+
+
+def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    """Read one stream entry; anything this version did not write is `ArtifactCorrupt`."""
+    where = f"journal entry {entry_id.decode()}"
+    try:
+        said = orjson.loads(fields[FIELD])
+        version, kind, row = said["v"], said["t"], said["row"]
+        if version > FORMAT_VERSION:
+            raise ArtifactCorrupt(where, f"was written by a newer Pond (format {version})")
+        return Entry(entry_id.decode(), EntryType[kind], row)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactCorrupt(where, f"cannot be read ({error})") from error
+
+
+def ranges_meta(ranges: Mapping[str, tuple[str, str, str]]) -> dict[str, Any]:
+    """Return what a lake commit says about the ranges it holds: partition → (epoch, first id, last id)."""
+    return {"journal": {partition: list(span) for partition, span in ranges.items()}}
+
+
+def watermarks(commits: Iterable[Commit]) -> dict[str, Watermark]:
+    """How far each partition is in the lake, from a table's commits in order: what a release's manifest records.
+
+    Of the table `events`, whose commit is the last of every drain, this bounds every other table too. A partition
+    that is absent has never been drained.
+    """
+    found: dict[str, Watermark] = {}
+    for commit in commits:
+        for partition, (epoch, _, last) in commit.meta.get("journal", {}).items():
+            found[partition] = Watermark(epoch, last)
+    return found

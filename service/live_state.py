@@ -1,0 +1,304 @@
+"""Live state: what happened since the release was made, one atomic step per change, one round trip per read.
+
+Keys, all of a partition in one hash slot (DESIGN §5):
+
+    pond:v1:{<shop>:<p>}:journal    stream of entries (service/journal.py)
+    pond:v1:{<shop>:<p>}:meta       hash: epoch, catalogue (version), … counters a decision must see
+    pond:v1:{<shop>:<p>}:c:<id>     hash: last, attr, n:<purpose>:<channel> (consent), off, gone, alias
+    pond:v1:{<shop>:<p>}:t:<id>     list: live tail (service/tail.py)      …:x:<id>  list: exposures, same rows
+    pond:v1:{<shop>:<p>}:e:<hash>   digest of an event, for as long as its id is remembered
+    pond:v1:{<shop>:<p>}:d:<id>     digest and stream id of a decision
+    pond:v1:{<shop>:c}:rows         hash: kind:id → latest entry of the catalogue since the release
+
+`p` is the hash of the canonical customer id modulo the shop's partitions; `c` holds what belongs to the shop.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, Final
+
+from features.columns import EventKind, ItemKind
+from features.errors import UsageError
+from service import scripts
+from service.customer_state import (
+    Catalogue,
+    CustomerState,
+    Decision,
+    EventResult,
+    Outcome,
+    Status,
+)  # fmt: skip
+from service.journal import (
+    CATALOGUE,
+    FIELD,
+    NOTHING_YET,
+    ZERO,
+    Entry,
+    EntryType,
+    Watermark,
+    all_partitions,
+    decode,
+    encode,
+    partition_of,
+)  # fmt: skip
+from service.settings import ServiceSettings
+from service.state_client import Client, Script, ask, state_errors
+from service.tail import LiveEvent, encode_row
+
+DAY_S: Final = 86_400
+ATOMIC_EVENTS: Final = 250  # events per script: about 1.5 ms in which the server answers nobody else
+_WORDS: Final[dict[bytes, Outcome]] = {b"D": "duplicate", b"C": "conflict", b"E": "rejected"}
+_TYPE_OF: Final = {
+    ItemKind.product: EntryType.product, ItemKind.content: EntryType.content, ItemKind.bundle: EntryType.bundle,
+}  # fmt: skip
+
+
+def now_us() -> int:
+    """The clock, UTC µs."""
+    return time.time_ns() // 1_000
+
+
+def partition_prefix(shop: str, partition: str) -> bytes:
+    """What every key of a partition begins with."""
+    return f"pond:v1:{{{shop}:{partition}}}:".encode()
+
+
+def mint_decision_id(customer_id: str, partitions: int) -> str:
+    """Return a new decision id that also says which partition holds it, so that it can be found by itself."""
+    return f"{int(partition_of(customer_id, partitions)):03x}{secrets.token_hex(14)}"
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=8).digest()
+
+
+class LiveState:
+    """The live state of all shops on one server (or cluster); one object a worker.
+
+    Every method raises `ServiceUnreachable` when the server does not answer in time and `StorageFull` when it has no
+    room; after either, what was sent may or may not be stored, and sending it again is harmless.
+    """
+
+    def __init__(self, client: Client, settings: ServiceSettings) -> None:
+        self.client = client
+        self.partitions = settings.partitions
+        self._settings = settings
+        self._epoch = secrets.token_hex(8)  # becomes a partition's epoch only where none stands
+        self._dedupe_s = settings.dedupe_days * DAY_S
+        self._append = Script(scripts.APPEND_EVENTS)
+        self._read = Script(scripts.READ)
+        self._log = Script(scripts.LOG_DECISION)
+        self._customer = Script(scripts.PUT_CUSTOMER)
+        self._consent = Script(scripts.PUT_CONSENT)
+        self._catalogue = Script(scripts.PUT_CATALOGUE)
+        self._announce = Script(scripts.ANNOUNCE)
+
+    async def open_shop(self, shop: str) -> None:
+        """Check that the shop's state was made with this number of partitions, and note the number if it is new."""
+        key = partition_prefix(shop, CATALOGUE) + b"meta"
+        async with state_errors():
+            await ask(self.client, "HSETNX", key, "partitions", self.partitions)
+            found = int(await ask(self.client, "HGET", key, "partitions"))
+        if found != self.partitions:
+            raise UsageError(
+                f"The shop '{shop}' has {found} partitions and cannot be read with {self.partitions}; "
+                f"set POND_PARTITIONS={found}."
+            )
+
+    async def read(self, shop: str, customer_id: str, after: Mapping[str, Watermark] | None = None) -> CustomerState:
+        """Return what is known of a customer above the release's watermarks, in one round trip (two for an alias).
+
+        With personalization off nothing but consent is read; of an erased customer, nothing at all.
+        """
+        state = await self._read_once(shop, customer_id, after or {})
+        if state.alias:
+            state = replace(await self._read_once(shop, state.alias, after or {}), trips=2)
+        return state
+
+    async def _read_once(self, shop: str, customer_id: str, after: Mapping[str, Watermark]) -> CustomerState:
+        partition = partition_of(customer_id, self.partitions)
+        prefix, mark = partition_prefix(shop, partition), after.get(partition, NOTHING_YET)
+        who = customer_id.encode()
+        keys = (prefix + b"c:" + who, prefix + b"t:" + who, prefix + b"x:" + who, prefix + b"meta")
+        async with state_errors(), asyncio.timeout(self._settings.read_ms / 1e3):
+            status, epoch, fields, meta, tail, exposures = await self._read.run(
+                self.client, keys, (mark.epoch, mark.id)
+            )
+        return CustomerState(
+            customer_id, Status(status.decode()), epoch.decode(), _pairs(fields), _pairs(meta), tail, exposures
+        )
+
+    async def append_events(self, shop: str, events: Sequence[LiveEvent], now: int | None = None) -> list[EventResult]:
+        """Store events, each in one step with its journal entry; the results are in the order of `events`.
+
+        The same id with the same content is a `duplicate`, with other content a `conflict`, while ids are remembered
+        (`dedupe_days`). Events older than that are `late`: in the journal, but in no tail until the keeper has compared
+        them with the lake. Events of an erased customer are `rejected`. Conflicts between two customers' events of one
+        id lie in two partitions; the keeper finds those.
+        """
+        oldest = (now_us() if now is None else now) - self._dedupe_s * 1_000_000
+        answers = await self._append_once(shop, events, oldest)
+        moved = [i for i, answer in enumerate(answers) if answer[:1] == b"A"]
+        if moved:
+            events = list(events)
+            for i in moved:
+                events[i] = replace(events[i], customer_id=answers[i][1:].decode())
+            again = await self._append_once(shop, [events[i] for i in moved], oldest)
+            for i, answer in zip(moved, again, strict=True):
+                answers[i] = answer if answer[:1] != b"A" else b"E"
+        return [
+            EventResult(event.event_id, _WORDS.get(answer, "stored"), answer.decode() if len(answer) > 1 else "",
+                        late=event.at < oldest)
+            for event, answer in zip(events, answers, strict=True)
+        ]  # fmt: skip
+
+    async def _append_once(self, shop: str, events: Sequence[LiveEvent], oldest: int) -> list[bytes]:
+        groups: dict[str, list[int]] = {}
+        for i, event in enumerate(events):
+            groups.setdefault(partition_of(event.customer_id, self.partitions), []).append(i)
+        chunks = [
+            (partition, group[start : start + ATOMIC_EVENTS])
+            for partition, group in groups.items()
+            for start in range(0, len(group), ATOMIC_EVENTS)
+        ]
+        calls = []
+        for partition, chunk in chunks:
+            prefix = partition_prefix(shop, partition)
+            arguments: list[Any] = [
+                prefix, self._epoch, self._dedupe_s, self._settings.tail_rows, self._settings.tail_days * DAY_S,
+            ]  # fmt: skip
+            for i in chunk:
+                arguments += _event_arguments(events[i], oldest)
+            calls.append(((prefix + b"journal", prefix + b"meta"), arguments))
+        async with state_errors():
+            if len(calls) == 1:
+                found = [await self._append.run(self.client, *calls[0])]
+            else:
+                found = await self._append.run_many(self.client, calls)
+        answers = [b""] * len(events)
+        for (_, chunk), results in zip(chunks, found, strict=True):
+            for i, answer in zip(chunk, results, strict=True):
+                answers[i] = answer
+        return answers
+
+    async def log_decision(self, shop: str, decision: Decision) -> Outcome:
+        """Store a decision before it is answered; its id comes from `mint_decision_id` for the same customer."""
+        partition = partition_of(decision.customer_id, self.partitions)
+        if int(decision.decision_id[:3], 16) != int(partition):
+            raise ValueError("the decision id was minted for another customer's partition")
+        prefix = partition_prefix(shop, partition)
+        body = encode(EntryType.decision, decision.row())
+        keys = (prefix + b"journal", prefix + b"meta", prefix + b"d:" + decision.decision_id.encode())
+        async with state_errors(), asyncio.timeout(self._settings.read_ms / 1e3):
+            answer = await self._log.run(self.client, keys, (self._epoch, _digest(body), body, self._dedupe_s))
+        return _WORDS.get(answer, "stored")
+
+    async def get_decision(self, shop: str, decision_id: str) -> Mapping[str, Any] | None:
+        """Return a decision's row while its entry is in the journal, else None (the lake may have it)."""
+        try:
+            prefix = partition_prefix(shop, str(int(decision_id[:3], 16)))
+        except ValueError:
+            return None
+        async with state_errors():
+            mark = await ask(self.client, "GET", prefix + b"d:" + decision_id.encode())
+            found = await ask(self.client, "XRANGE", prefix + b"journal", mark[8:], mark[8:]) if mark else []
+        return decode(*found[0]).row if found else None
+
+    async def put_customer(self, shop: str, row: Mapping[str, Any]) -> Outcome:
+        """Store a new version of a customer (columns of the table `customers`, `valid_from` included)."""
+        customer_id = str(row["customer_id"])
+        body = encode(EntryType.customer, row)
+        answer = await self._put(self._customer, shop, customer_id, (body, "attr", body))
+        if answer[:1] == b"A":
+            return await self.put_customer(shop, {**row, "customer_id": answer[1:].decode()})
+        return _WORDS.get(answer, "stored")
+
+    async def put_consent(self, shop: str, row: Mapping[str, Any]) -> Outcome:
+        """Store a customer's word on a purpose and channel (columns of the table `consents`); the latest `at` holds.
+
+        `personalization` is one word for all channels.
+        """
+        customer_id, purpose, state = str(row["customer_id"]), str(row["purpose"]), str(row["state"])
+        channel = "" if purpose == "personalization" else row.get("channel") or ""
+        live = f"{row['at']}|{state}|{row.get('source') or ''}"
+        body = encode(EntryType.consent, row)
+        arguments = (body, f"n:{purpose}:{channel}", row["at"], state, live, purpose)
+        answer = await self._put(self._consent, shop, customer_id, arguments)
+        if answer[:1] == b"A":
+            return await self.put_consent(shop, {**row, "customer_id": answer[1:].decode()})
+        return _WORDS.get(answer, "stored")
+
+    async def _put(self, script: Script, shop: str, customer_id: str, arguments: tuple[Any, ...]) -> bytes:
+        prefix = partition_prefix(shop, partition_of(customer_id, self.partitions))
+        keys = (prefix + b"journal", prefix + b"meta", prefix + b"c:" + customer_id.encode())
+        async with state_errors():
+            answer: bytes = await script.run(self.client, keys, (self._epoch, *arguments))
+        return answer
+
+    async def put_catalogue(self, shop: str, kind: ItemKind, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Store new versions of products, contents or bundles and return the catalogue's new version.
+
+        When it returns, every customer's next read on any worker carries a version at least this high. Failing half
+        way leaves rows that nobody is told of until the call is repeated, which is harmless.
+        """
+        prefix, entry, key = partition_prefix(shop, CATALOGUE), _TYPE_OF[kind], f"{kind.name}_id"
+        version = b""
+        async with state_errors():
+            for start in range(0, len(rows), ATOMIC_EVENTS):
+                arguments: list[Any] = [self._epoch]
+                for row in rows[start : start + ATOMIC_EVENTS]:
+                    arguments += (f"{kind.name}:{row[key]}", encode(entry, row))
+                keys = (prefix + b"journal", prefix + b"meta", prefix + b"rows")
+                version = await self._catalogue.run(self.client, keys, arguments)
+        if version:
+            await self.announce(shop, "catalogue", version.decode())
+        return version.decode()
+
+    async def announce(self, shop: str, counter: str, version: str) -> None:
+        """Raise a counter (`catalogue`, `rules`, …) that every decision of the shop sees in its read."""
+        calls = [((partition_prefix(shop, p) + b"meta",), (counter, version)) for p in all_partitions(self.partitions)]
+        async with state_errors():
+            await self._announce.run_many(self.client, calls)
+
+    async def catalogue_changes(self, shop: str, after: str = ZERO, limit: int = 10_000) -> Catalogue:
+        """Return the changes above a version, oldest first; ask again from `version` while `more`."""
+        prefix = partition_prefix(shop, CATALOGUE)
+        async with state_errors():
+            found = await ask(self.client, "XRANGE", prefix + b"journal", f"({after}", "+", "COUNT", limit)
+        entries = tuple(decode(*entry) for entry in found)
+        return Catalogue(entries, entries[-1].id if entries else after, more=len(entries) == limit)
+
+    async def catalogue_rows(self, shop: str, kind: ItemKind, ids: Iterable[str]) -> list[Entry | None]:
+        """Return the latest live rows of some items, None where nothing came in live."""
+        fields = [f"{kind.name}:{item_id}" for item_id in ids]
+        if not fields:
+            return []
+        async with state_errors():
+            found = await ask(self.client, "HMGET", partition_prefix(shop, CATALOGUE) + b"rows", *fields)
+        return [decode(ZERO.encode(), {FIELD: body}) if body else None for body in found]
+
+    async def ping(self) -> None:
+        """Raise `ServiceUnreachable` unless the server answers within the deadline of a read."""
+        async with state_errors(), asyncio.timeout(self._settings.read_ms / 1e3):
+            await self.client.ping()
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.client.aclose()
+        await self.client.connection_pool.disconnect()
+
+
+def _event_arguments(event: LiveEvent, oldest: int) -> tuple[bytes | str, ...]:
+    body = encode(EntryType.event, event.row())
+    row = encode_row(event) if event.at >= oldest else b""
+    lane = "x" if event.kind == EventKind.impression else "t"
+    mark = blake2b(event.event_id.encode(), digest_size=16).digest()
+    return mark, _digest(body), event.customer_id, body, row, lane
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
