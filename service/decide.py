@@ -1,0 +1,288 @@
+"""One decision, top to bottom (DESIGN §4): read, gather, filter, score, arrange, fall back, log, answer.
+
+The pipeline runs in the event loop on purpose: a worker is one core, and a thread would only add a switch.
+"""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from features.columns import EventKind, ItemKind
+from features.errors import ServiceUnreachable, StorageFull
+from features.history import EMPTY, History
+from features.ids import stable_hash
+from models.pipeline import Filters, Request, Slate
+from models.query import Query
+from service.customer_state import CustomerState, Decision, Status
+from service.journal import EntryType, id_key
+from service.live_state import LiveState, mint_decision_id
+from service.observe import Metrics
+from service.problems import LimitExceeded, UnknownScene
+from service.schemas import ItemOut, ReasonOut, RecommendAnswer, RecommendRequest, SimilarRequest
+from service.serving_set import ServingSet, ServingSets
+from service.settings import ServiceSettings
+from service.spool import Spool
+
+NOBODY: Final = "(nobody)"  # whom a decision without a customer, or of an erased one, is logged under
+NON_PERSONAL_SCENE: Final = "popular"
+UNREACHABLE: Final = "the state server does not answer: consent is not known, so nothing personal is shown"
+SWITCHED_OFF: Final = "this customer has switched personalization off: nothing personal is shown"
+_FULL_HASH: Final = float(2**64)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A request as the flow takes it; ids are the shop's, `wire` is what the log keeps of the request."""
+
+    customer_id: str | None
+    scene: str
+    k: int
+    filters: Filters
+    exclude: tuple[str, ...]
+    basket: tuple[str, ...] = ()
+    recent: tuple[str, ...] = ()
+    pins: tuple[str, ...] = ()
+    seeds: tuple[str, ...] = ()
+    mix: Mapping[str, float] = field(default_factory=dict)
+    wire: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, asked: RecommendRequest | SimilarRequest) -> "Command":
+        """Take a validated request."""
+        rules = asked.filters
+        filters = Filters(rules.category, tuple(rules.brands), rules.price_min, rules.price_max)
+        wire, exclude = asked.model_dump(mode="json", exclude_defaults=True), tuple(asked.exclude)
+        if isinstance(asked, SimilarRequest):
+            seeds = tuple(asked.item_ids)
+            return cls(asked.customer_id, "similar", asked.k, filters, exclude, seeds=seeds, wire=wire)
+        return cls(
+            asked.customer_id, asked.scene, asked.k, filters, exclude, tuple(asked.context.basket),
+            tuple(asked.context.recent), tuple(asked.pins), mix=asked.mix, wire=wire,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Known:
+    """What one answer is made from: one serving set, one read of the customer, one moment (UTC µs)."""
+
+    serving: ServingSet
+    state: CustomerState | None
+    now: int
+
+    @property
+    def logged_as(self) -> str:
+        """The canonical id, or nobody's for a customer who was erased."""
+        if self.state is None or self.state.status is Status.gone:
+            return NOBODY
+        return self.state.customer_id
+
+
+class Decider:
+    """Answers the questions of all shops in one worker."""
+
+    def __init__(
+        self, sets: ServingSets, state: LiveState, spool: Spool, settings: ServiceSettings, metrics: Metrics,
+        clock: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self._sets, self._state, self._spool = sets, state, spool
+        self._settings, self._metrics, self._clock = settings, metrics, clock
+        self._catalogue_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def decide(self, shop: str, command: Command) -> RecommendAnswer:
+        """Answer one question.
+
+        Raises
+        ------
+        NoRelease, UnknownScene, LimitExceeded
+            There is nothing to answer with, or the question makes no sense.
+        StorageFull
+            Neither the state server nor the disk can keep the decision; what cannot be logged is not answered.
+        """
+        # 1. One reference to what serves.
+        serving = self._sets.of(shop)
+        if command.scene not in serving.pipeline.scenes:
+            raise UnknownScene(tuple(serving.pipeline.scenes))
+        if command.k > self._settings.k_max:
+            raise LimitExceeded("k", self._settings.k_max)
+        # 2. What is known of the customer and the catalogue, in one round trip.
+        known = await self._known(serving, command)
+        # 3. Experiments: variants are assigned here (issue 7), before anything is gathered.
+        # 4.-8. Gather, filter, score, arrange, fall back.
+        who = (command.customer_id or NOBODY) if known.state is None else known.logged_as
+        decision_id = mint_decision_id(who, self._state.partitions)
+        explores = _share_of(decision_id) < self._settings.explore_share
+        seed = stable_hash(decision_id) if explores else None
+        slate = known.serving.pipeline.recommend(_request(command, known, seed), known.serving.items)
+        # 9. Log before answering.
+        answer = _answer(decision_id, command, known, slate)
+        body = _body(command, known, slate, answer, explore={"share": self._settings.explore_share, "seed": seed})
+        decision = Decision(decision_id, who, known.now, command.scene, known.serving.release_id, body)
+        await self._log(shop, decision, is_reachable=known.state is not None)
+        self._metrics.count_answer(shop, command.scene, slate, _causes(command, known, slate))
+        return answer
+
+    async def _known(self, serving: ServingSet, command: Command) -> Known:
+        try:
+            state = await self._state.read(serving.shop.name, command.customer_id or NOBODY, serving.watermarks)
+            serving = await self._with_catalogue(serving, state.catalogue_version)
+        except ServiceUnreachable:
+            # 10. Only what is not personal, by the last known catalogue.
+            return Known(serving, None, self._clock())
+        # The clock is read after the state: what was acknowledged before lies before it.
+        return Known(serving, state, self._clock())
+
+    async def _with_catalogue(self, serving: ServingSet, version: str) -> ServingSet:
+        """Return the serving set with the catalogue at `version` at least; several requests fetch it once."""
+        wanted = id_key(version)
+        if id_key(serving.catalogue) >= wanted:
+            return serving
+        shop = serving.shop.name
+        async with self._catalogue_locks[shop]:
+            current = self._sets.of(shop)
+            # The customer was read above this release's watermark, so a release swapped in meanwhile must wait.
+            base = current if current.release_id == serving.release_id else serving
+            if id_key(base.catalogue) >= wanted:
+                return base
+            return self._sets.refresh(await with_live_catalogue(base, self._state))
+
+    async def _log(self, shop: str, decision: Decision, *, is_reachable: bool) -> None:
+        if is_reachable:
+            try:
+                await self._state.log_decision(shop, decision)
+            except (ServiceUnreachable, StorageFull):
+                self._metrics.count_spooled(shop)
+            else:
+                return
+        else:
+            self._metrics.count_spooled(shop)
+        await self._spool.append(shop, decision.row())
+
+    async def replay_spool(self) -> int:
+        """Put the decisions made while the state server was away into the journal; return how many."""
+
+        async def log(shop: str, row: Mapping[str, Any]) -> None:
+            kept = {name: row[name] for name in ("decision_id", "customer_id", "at", "scene", "release")}
+            await self._state.log_decision(shop, Decision(**kept, body=row["body"].encode()))
+
+        if self._spool.is_empty:
+            return 0
+        await self._state.ping()
+        return await self._spool.replay(log)
+
+
+async def with_live_catalogue(serving: ServingSet, state: LiveState) -> ServingSet:
+    """Return a serving set with all product changes that the journal has above its catalogue."""
+    more = True
+    while more:
+        found = await state.catalogue_changes(serving.shop.name, serving.catalogue)
+        rows = {entry.row["product_id"]: entry.row for entry in found.changes if entry.type is EntryType.product}
+        serving, more = serving.with_changes(list(rows.values()), found.version), found.more
+    return serving
+
+
+def _share_of(decision_id: str) -> float:
+    return stable_hash(f"explore:{decision_id}") / _FULL_HASH
+
+
+def _request(command: Command, known: Known, seed: int | None) -> Request:
+    idxs, is_lost = known.serving.items.idxs, known.state is None and not command.seeds
+    return Request(
+        _query(command, known), NON_PERSONAL_SCENE if is_lost else command.scene, command.k, idxs(command.basket),
+        idxs(command.exclude), idxs(command.pins), command.filters, explore_seed=None if is_lost else seed,
+    )  # fmt: skip
+
+
+def _query(command: Command, known: Known) -> Query:
+    models, items = known.serving.models, known.serving.items
+    seeds = items.idxs(command.seeds)
+    if known.state is None or not known.state.is_personal or command.customer_id is None:
+        return models.query(-1, known.now, seeds=seeds)
+    tail = known.state.history(ItemKind.product, items.idx, models.timezone)
+    # A clock that runs ahead must not hide what was acknowledged: it has happened by now.
+    tail = replace(tail, at=np.minimum(tail.at, known.now - 1)).then(_seen(command, known))
+    customer_idx = models.customers.ids.idx(known.state.customer_id)
+    query = models.query(customer_idx, known.now, tail, seeds)
+    live = known.state.attributes
+    return query if live is None else replace(query, attributes=_texts(live.get("attributes")))
+
+
+def _seen(command: Command, known: Known) -> History:
+    """Take what the request says was just looked at as views of this moment."""
+    n = len(seen := known.serving.items.idxs(command.recent))
+    if not n:
+        return EMPTY
+    return History(
+        seen, np.full(n, known.now - 1, np.int64), np.full(n, EventKind.view, np.uint8), np.ones(n, np.float32),
+        np.full(n, np.nan, np.float32), np.full(n, -1, np.int32),
+    )  # fmt: skip
+
+
+def _texts(attributes: str | None) -> dict[str, str]:
+    return {name: str(value) for name, value in json.loads(attributes or "{}").items() if value is not None}
+
+
+def _notes(command: Command, known: Known) -> list[str]:
+    """What the service itself could not do as well as it should."""
+    notes = []
+    if known.state is None:
+        notes.append(UNREACHABLE)
+    elif known.state.status is Status.off:
+        notes.append(SWITCHED_OFF)
+    missing = [kind for kind, share in command.mix.items() if share > 0 and kind != ItemKind.product.name]
+    if missing:
+        notes.append(f"mix: release {known.serving.release_id} serves products only, no {', '.join(missing)}")
+    return notes
+
+
+def _causes(command: Command, known: Known, slate: Slate) -> list[str]:
+    """Name what degraded an answer by a few stable words, for counting."""
+    causes = ["unreachable"] if known.state is None else []
+    if known.state is not None and known.state.status is Status.off:
+        causes.append("personalization_off")
+    if slate.degraded:
+        causes.append("pipeline")
+    if len(slate.picks) < command.k:
+        causes.append("short")
+    return causes
+
+
+def _answer(decision_id: str, command: Command, known: Known, slate: Slate) -> RecommendAnswer:
+    text = known.serving.items.text
+    items = [
+        ItemOut(
+            item_kind=ItemKind.product.name, item_id=text(pick.item_idx), score=pick.score, stage=pick.stage,
+            reason=ReasonOut(code=pick.reason.code, zh=pick.reason.zh, en=pick.reason.en),
+        )
+        for pick in slate.picks
+    ]  # fmt: skip
+    return RecommendAnswer(
+        decision_id=decision_id, items=items, variants={}, degraded=_notes(command, known) + list(slate.degraded),
+        release=known.serving.release_id,
+    )  # fmt: skip
+
+
+def _body(
+    command: Command, known: Known, slate: Slate, answer: RecommendAnswer, explore: Mapping[str, Any]
+) -> bytes:  # fmt: skip
+    """Everything a replay needs to make the slate again, and the slate itself (DESIGN §4, step 9)."""
+    state, manifest = known.state, known.serving.release.manifest
+    places = [
+        {**item.model_dump(), "propensity": pick.propensity}
+        for item, pick in zip(answer.items, slate.picks, strict=True)
+    ]
+    said = {
+        "request": command.wire, "now": known.now, "release": manifest.release_id, "config": manifest.config_digest,
+        "catalogue": known.serving.catalogue, "read": None if state is None else {
+            "status": state.status.value, "epoch": state.epoch, "last_id": state.last_id,
+            "versions": {name.decode(): value.decode() for name, value in state.versions.items()},
+        },
+        "explore": explore, "assignments": {}, "variants": answer.variants, "degraded": answer.degraded,
+        "slate": places,
+    }  # fmt: skip
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)

@@ -1,0 +1,105 @@
+"""Promoted releases are picked up while requests go on: look at the pointer, load in a thread, warm, swap.
+
+A release that cannot be loaded, belongs to another shop or does not answer is refused: the one before goes on serving,
+the refusal is logged and counted, and it is tried again after a while or when the pointer moves.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from features.errors import PondError
+from features.shop import Shop, list_shops
+from models.release_store import DirectoryStore
+from service.observe import Metrics
+from service.serving_set import ServingSet, ServingSets
+
+POLL_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 30.0
+Overlay = Callable[[ServingSet], Awaitable[ServingSet]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A release that could not serve, and until when it is left alone (monotonic seconds)."""
+
+    release_id: str
+    until: float
+
+
+class Reloader:
+    """Keeps the serving sets of a worker at what the shops' pointers say.
+
+    `overlay` puts the live catalogue over a freshly loaded release; when the state server is away, the release serves
+    with the catalogue it was trained with until the first read brings a newer version.
+    """
+
+    def __init__(
+        self, home: Path, sets: ServingSets, metrics: Metrics, overlay: Overlay, clock: Callable[[], int]
+    ) -> None:  # fmt: skip
+        self._home, self._sets, self._metrics, self._overlay, self._clock = home, sets, metrics, overlay, clock
+        self._refused: dict[str, Refusal] = {}
+        self._log = structlog.get_logger("pond.service")
+
+    async def run(self) -> None:
+        """Look at the pointers for ever."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once at every shop's pointer and follow it."""
+        try:
+            shops = await asyncio.to_thread(list_shops, self._home)
+        except (PondError, OSError) as error:
+            self._log.warning("shops_unreadable", error=str(error))
+            return
+        self._sets.drop_except(shop.name for shop in shops)
+        for shop in shops:
+            await self._follow(shop)
+
+    def refusal(self, shop: str) -> Refusal | None:
+        """Return the release the pointer names but that could not serve."""
+        return self._refused.get(shop)
+
+    async def _follow(self, shop: Shop) -> None:
+        serving = self._sets.release_id(shop.name)
+        wanted = ""
+        try:
+            wanted = DirectoryStore(shop.releases_dir).current_id() or ""
+            if not wanted or wanted == serving or self._is_left_alone(shop.name, wanted):
+                return
+            fresh = await asyncio.to_thread(self._loaded, shop, wanted)
+            try:
+                fresh = await self._overlay(fresh)
+            except PondError as error:
+                self._log.warning("catalogue_not_read", shop=shop.name, error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a release, the one before goes on serving
+            self._refuse(shop.name, wanted, error)
+            return
+        self._sets.swap(fresh)
+        self._refused.pop(shop.name, None)
+        self._metrics.count_swap(shop.name, serving, wanted)
+        self._log.info("release_serves", shop=shop.name, release=wanted, before=serving)
+
+    def _loaded(self, shop: Shop, release_id: str) -> ServingSet:
+        fresh = ServingSet.of(shop, DirectoryStore(shop.releases_dir).load(release_id))
+        fresh.warm(self._clock())
+        return fresh
+
+    def _is_left_alone(self, shop: str, release_id: str) -> bool:
+        refused = self._refused.get(shop)
+        return refused is not None and refused.release_id == release_id and time.monotonic() < refused.until
+
+    def _refuse(self, shop: str, release_id: str, error: Exception) -> None:
+        if self._is_left_alone(shop, release_id):
+            return
+        self._refused[shop] = Refusal(release_id, time.monotonic() + RETRY_SECONDS)
+        self._metrics.reload_failures.labels(shop).inc()
+        trace = None if isinstance(error, PondError) else error
+        self._log.error("release_refused", shop=shop, release=release_id, error=str(error), exc_info=trace)

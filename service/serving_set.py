@@ -1,0 +1,131 @@
+"""What serves: one immutable value per shop, replaced whole, so that no answer ever mixes two releases.
+
+A request takes one reference and keeps it to its end. A promoted release or a change of the catalogue makes a new
+value; the old one lives as long as a request holds it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+
+from features import columns as c
+from features.errors import ReleaseError
+from features.shop import Shop
+from models.items import ItemTable
+from models.pipeline import Pipeline, Request
+from models.release import Models, Release
+from service.journal import CATALOGUE, NOTHING_YET, Watermark
+from service.problems import NoRelease
+
+WARM_PLACES: Final = 10
+
+
+@dataclass(frozen=True, eq=False)
+class ServingSet:
+    """A release mapped into memory with the catalogue as it is now.
+
+    Attributes
+    ----------
+    shop : Shop
+    release : Release
+        Shared with the serving sets made of it; nothing in it changes.
+    items : ItemTable
+        The release's products under the live changes up to `catalogue`.
+    catalogue : str
+        Journal id of the last catalogue change contained.
+    watermarks : mapping
+        By partition, what of the journal the release contains: a customer's live tail is what lies above.
+    """
+
+    shop: Shop
+    release: Release
+    items: ItemTable
+    catalogue: str
+    watermarks: Mapping[str, Watermark]
+
+    @classmethod
+    def of(cls, shop: Shop, release: Release) -> Self:
+        """Take a release as it was trained; a release of another shop is refused."""
+        if release.manifest.shop != shop.name:
+            raise ReleaseError(
+                f"Release {release.manifest.release_id} belongs to the shop '{release.manifest.shop}', "
+                f"not to '{shop.name}'; promote one of this shop."
+            )
+        marks = read_watermarks(release.manifest.watermarks)
+        return cls(shop, release, release.models.items, marks.get(CATALOGUE, NOTHING_YET).id, marks)
+
+    @property
+    def release_id(self) -> str:
+        """Id of the release."""
+        return self.release.manifest.release_id
+
+    @property
+    def models(self) -> Models:
+        """Its models."""
+        return self.release.models
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline that evaluation ran."""
+        return self.models.pipeline
+
+    def with_changes(self, rows: Sequence[Mapping[str, Any]], catalogue: str) -> Self:
+        """Return the serving set after catalogue changes (full product rows) up to the journal id `catalogue`."""
+        fresh = [row for row in rows if int(row.get(c.VALID_FROM) or 0) >= self._trained_from(str(row[c.PRODUCT_ID]))]
+        return replace(self, items=self.items.with_changes(fresh) if fresh else self.items, catalogue=catalogue)
+
+    def _trained_from(self, product_id: str) -> int:
+        """When the row that the release was trained with became valid: a file loaded later beats an older change."""
+        frame, idx = self.models.products.frame, self.models.products.ids.idx(product_id)
+        if idx < 0 or c.VALID_FROM not in frame.columns:
+            return 0
+        return int(frame[c.VALID_FROM][idx] or 0)
+
+    def warm(self, at: int) -> None:
+        """Answer every scene for a stranger and a known customer: pages are read and caches made before it serves."""
+        known = min(len(self.models.customers.ids), 1) - 1
+        for scene in self.pipeline.scenes:
+            for who in {-1, known}:
+                self.pipeline.recommend(Request(self.models.query(who, at), scene, WARM_PLACES), self.items)
+
+
+def read_watermarks(said: Mapping[str, str]) -> dict[str, Watermark]:
+    """Read a manifest's watermarks: partition → `<epoch>:<stream id>`."""
+    return {partition: Watermark(*text.rpartition(":")[::2]) for partition, text in said.items()}
+
+
+class ServingSets:
+    """The serving set of each shop in this worker; a swap is one assignment between two requests."""
+
+    def __init__(self) -> None:
+        self._current: dict[str, ServingSet] = {}
+
+    def of(self, shop: str) -> ServingSet:
+        """Return the one that serves now, or raise `NoRelease`."""
+        if shop not in self._current:
+            raise NoRelease(shop)
+        return self._current[shop]
+
+    def release_id(self, shop: str) -> str | None:
+        """Return the release that serves now, None when there is none."""
+        return self._current[shop].release_id if shop in self._current else None
+
+    def swap(self, fresh: ServingSet) -> None:
+        """Let another one serve from the next request on."""
+        self._current[fresh.shop.name] = fresh
+
+    def refresh(self, fresh: ServingSet) -> ServingSet:
+        """Keep a serving set with a newer catalogue, unless another release has been swapped in meanwhile."""
+        if self.release_id(fresh.shop.name) == fresh.release_id:
+            self._current[fresh.shop.name] = fresh
+        return fresh
+
+    def drop_except(self, shops: Iterable[str]) -> None:
+        """Let go of shops that are gone."""
+        kept = set(shops)
+        self._current = {name: one for name, one in self._current.items() if name in kept}
+
+    @property
+    def shops(self) -> tuple[str, ...]:
+        """Shops that can serve."""
+        return tuple(self._current)
