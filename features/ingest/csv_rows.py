@@ -59,7 +59,7 @@ def _last_record_end(data: bytes) -> int:
 
 def _header(path: Path, data: bytes, separator: str) -> tuple[list[str], int]:
     """Return the column names and the bytes the header takes."""
-    if b"\x00" in data[:4096]:
+    if b"\x00" in data[: data.find(b"\n") + 1]:
         raise UnreadableFile(str(path), "is not what its name says: it holds binary data, not CSV.")
     lines = io.StringIO(data.decode(), newline="")
     try:
@@ -91,7 +91,7 @@ def _fast(body: bytes, start: int, names: list[str], separator: str, tell: Calla
         )  # fmt: skip
     except pl.exceptions.PolarsError:
         return None
-    if frame.height != n_lines:
+    if frame.height != n_lines or _may_lack_fields(body, frame, separator):
         return None
     lines: list[bytes] = []
 
@@ -101,6 +101,13 @@ def _fast(body: bytes, start: int, names: list[str], separator: str, tell: Calla
         return lines[row].decode().rstrip("\r")
 
     return RawBatch(frame, np.arange(start, start + n_lines, dtype=np.int64), raw, (), tell())
+
+
+def _may_lack_fields(body: bytes, frame: pl.DataFrame, separator: str) -> bool:
+    """Whether a row may be short; Polars fills it with nulls in silence (a long one it refuses)."""
+    if b'"' in body:
+        return frame.to_series(-1).null_count() > 0
+    return body.count(separator.encode()) != frame.height * (frame.width - 1)
 
 
 def _exact(body: bytes, start: int, names: list[str], separator: str, tell: Callable[[], int]) -> RawBatch:

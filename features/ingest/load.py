@@ -104,8 +104,9 @@ def ingest_file(
             accepted, rejected = writer.rows, rejects.count
             rejects_file = rejects.close()
             writer.commit(path.name)
-        finally:
+        except BaseException:
             rejects.discard()
+            raise
     reasons = dict(rejects.reasons.most_common(MAX_REASONS))
     return IngestReport(table, path, accepted, load.duplicates, rejected, rejects_file, reasons, load.notes())
 

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,8 +51,10 @@ class RejectWriter:
         return self._final
 
     def discard(self) -> None:
-        """Remove what was not finished."""
+        """Remove the file: ingestion failed, so its rows are where they were."""
         if self._file is not None:
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what is buffered cannot be written to a full disk, and is not wanted
+                self._file.close()
             self._file = None
+        self._temporary.unlink(missing_ok=True)
+        self._final.unlink(missing_ok=True)
