@@ -161,9 +161,9 @@ class Lake:
         """Number of committed rows."""
         return sum(part.rows for part in self.parts(table))
 
-    def commits(self, table: str) -> list[Commit]:
-        """The whole log, oldest first."""
-        return [self._read_commit(table, number) for number in self._numbers(table)]
+    def commits(self, table: str, after: int = 0) -> list[Commit]:
+        """The log above a commit's number, oldest first."""
+        return [self._read_commit(table, number) for number in self._numbers(table) if number > after]
 
     def append(
         self, table: str, rows: pl.DataFrame, *, source: str = "", meta: Mapping[str, Any] | None = None
@@ -205,6 +205,17 @@ class Lake:
             commit = Commit(number, tuple(added), format_version=version, source=source, meta=dict(meta or {}))
             if self._try_commit(table, commit):
                 return commit
+
+    def commit_next(
+        self, table: str, number: int, added: Sequence[Part], *, source: str = "", meta: Mapping[str, Any] | None = None
+    ) -> Commit | None:
+        """Make written parts visible as commit `number`, or return None when another writer took that number.
+
+        For a writer whose rows depend on all commits before: it reads up to `number - 1` and nothing can slip between.
+        """
+        version = table_named(table).format_version
+        commit = Commit(number, tuple(added), format_version=version, source=source, meta=dict(meta or {}))
+        return commit if self._try_commit(table, commit) else None
 
     def compact(self, table: str) -> Commit | None:
         """Merge small parts into large ones in one commit that also spares readers the older log entries.

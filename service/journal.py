@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from features.contracts import table_named
 from features.errors import ArtifactCorrupt
 from features.ids import stable_hash
 from features.lake import Commit
@@ -32,6 +33,9 @@ class EntryType(enum.StrEnum):
     bundle = "bundles"
     customer = "customers"
     consent = "consents"
+
+
+_COLUMNS: Final = {kind: frozenset(table_named(kind.value).schema) for kind in EntryType}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,12 @@ def id_key(entry_id: str) -> tuple[int, int]:
 
 
 def encode(kind: EntryType, row: Mapping[str, Any]) -> bytes:
-    """Return the canonical bytes of an entry: the same row gives the same bytes."""
+    """Return the canonical bytes of an entry: the same row gives the same bytes.
+
+    A column that the table's contract does not have is a `ValueError`: it could never reach the lake.
+    """
+    if unknown := row.keys() - _COLUMNS[kind]:
+        raise ValueError(f"{kind.value} has no column {sorted(unknown)}")
     known = {name: value for name, value in row.items() if value is not None}
     return orjson.dumps({"v": FORMAT_VERSION, "t": kind.name, "row": known}, option=orjson.OPT_SORT_KEYS)
 
@@ -92,6 +101,20 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
 def ranges_meta(ranges: Mapping[str, tuple[str, str, str]]) -> dict[str, Any]:
     """Return what a lake commit says about the ranges it holds: partition → (epoch, first id, last id)."""
     return {"journal": {partition: list(span) for partition, span in ranges.items()}}
+
+
+def lowest(marks: Iterable[Mapping[str, Watermark]]) -> dict[str, Watermark]:
+    """Return, per partition, the lowest of several releases' watermarks: what trimming must not pass.
+
+    A partition that some release does not know, or knows from another life of the server, is left out: not trimmed.
+    """
+    every = list(marks)
+    found: dict[str, Watermark] = {}
+    for partition in every[0] if every else ():
+        of = [mark[partition] for mark in every if partition in mark]
+        if len(of) == len(every) and len({mark.epoch for mark in of}) == 1:
+            found[partition] = min(of, key=lambda mark: id_key(mark.id))
+    return found
 
 
 def watermarks(commits: Iterable[Commit]) -> dict[str, Watermark]:

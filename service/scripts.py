@@ -177,7 +177,7 @@ if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('DEL', KEYS[1
 return 1
 """
 
-# KEYS journal, meta, lock; ARGV token, epoch, smallest id to keep. Trims nothing for a keeper that was replaced.
+# KEYS journal, meta; ARGV epoch, smallest id to keep. An emptied server is not trimmed by what its former life drained.
 TRIM: Final = """#!lua
 if redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[1] then return 0 end
 return redis.call('XTRIM', KEYS[1], 'MINID', ARGV[2])

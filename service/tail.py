@@ -18,6 +18,7 @@ from features.history import EMPTY, History
 _ID: Final = struct.Struct(">QI")
 _NUMBERS: Final = struct.Struct("<qBBffHHH")
 _NAN: Final = float("nan")
+_PURCHASE: Final = int(EventKind.purchase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +82,24 @@ def encode_row(event: LiveEvent) -> bytes:
 
 def decode_rows(rows: bytes) -> Iterator[TailRow]:
     """Yield the rows of a tail in the order of the journal."""
-    at = 0
-    while at < len(rows):
-        stream_id = _ID.unpack_from(rows, at)
-        moment, kind, item_kind, quantity, price, *lengths = _NUMBERS.unpack_from(rows, at + _ID.size)
-        at += _ID.size + _NUMBERS.size
-        texts = []
-        for length in lengths:
-            texts.append(rows[at : at + length].decode())
-            at += length
-        item, order, event_id = texts
+    for stream_id, at, kind, item_kind, quantity, price, item, order, event_id in _fields(rows):
         yield TailRow(
-            stream_id, moment, EventKind(kind), ItemKind(item_kind), item, quantity, price, order, event_id
+            stream_id, at, EventKind(kind), ItemKind(item_kind), item.decode(), quantity, price, order.decode(),
+            event_id.decode(),
+        )  # fmt: skip
+
+
+def _fields(rows: bytes) -> Iterator[tuple[tuple[int, int], int, int, int, float, float, bytes, bytes, bytes]]:
+    start, size = 0, len(rows)
+    while start < size:
+        ms, sequence = _ID.unpack_from(rows, start)
+        at, kind, item_kind, quantity, price, n_item, n_order, n_event = _NUMBERS.unpack_from(rows, start + _ID.size)
+        item = start + _ID.size + _NUMBERS.size
+        order, event_id = item + n_item, item + n_item + n_order
+        start = event_id + n_event
+        yield (
+            (ms, sequence), at, kind, item_kind, quantity, price, rows[item:order], rows[order:event_id],
+            rows[event_id:start],
         )  # fmt: skip
 
 
@@ -104,17 +111,21 @@ def tail_history(rows: bytes, kind: ItemKind, idx_of: Callable[[str], int], time
     """
     if not rows:
         return EMPTY
+    wanted = int(kind)
     found = sorted(
-        (r for r in decode_rows(rows) if r.item_kind == kind and r.item_id), key=lambda r: (r.at, r.event_id)
+        (at, event, done, item, quantity, price, order)
+        for _, at, done, of, quantity, price, item, order, event in _fields(rows)
+        if of == wanted and item
     )
-    baskets: dict[str, int] = {}
+    baskets: dict[bytes, int] = {}
     order_idx = np.full(len(found), -1, np.int32)
-    for i, row in enumerate(found):
-        if row.kind == EventKind.purchase:
-            name = f"o:{row.order_id}" if row.order_id else f"d:{local_day_start(row.at, timezone)}"
+    for i, (at, _, done, _, _, _, order) in enumerate(found):
+        if done == _PURCHASE:
+            name = b"o:" + order if order else b"d:%d" % local_day_start(at, timezone)
             order_idx[i] = baskets.setdefault(name, len(baskets))
+    ids = [row[3].decode() for row in found]
     return History(
-        np.array([idx_of(r.item_id) for r in found], np.int32), np.array([r.at for r in found], np.int64),
-        np.array([r.kind for r in found], np.uint8), np.array([r.quantity for r in found], np.float32),
-        np.array([r.price for r in found], np.float32), order_idx,
+        np.array([idx_of(item_id) for item_id in ids], np.int32), np.array([row[0] for row in found], np.int64),
+        np.array([row[2] for row in found], np.uint8), np.array([row[4] for row in found], np.float32),
+        np.array([row[5] for row in found], np.float32), order_idx,
     )  # fmt: skip

@@ -1,0 +1,212 @@
+"""The control plane: shops, keys and the audit trail; SQLite in `<home>/control.db`, or PostgreSQL by URL."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from features.errors import ReleaseError, ServiceUnreachable, StorageFull, UsageError
+from features.ids import validated_shop_name
+from service.settings import ServiceSettings
+
+FORMAT_VERSION: Final = 1
+
+_SCHEMA: Final = sa.MetaData()
+_FORMAT: Final = sa.Table("format", _SCHEMA, sa.Column("version", sa.Integer, primary_key=True))
+_SHOPS: Final = sa.Table(
+    "shops", _SCHEMA, sa.Column("name", sa.String(41), primary_key=True),
+    sa.Column("partitions", sa.Integer, nullable=False), sa.Column("created_at", sa.BigInteger, nullable=False),
+)  # fmt: skip
+_KEYS: Final = sa.Table(
+    "keys", _SCHEMA, sa.Column("id", sa.String(16), primary_key=True), sa.Column("shop", sa.String(41), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False), sa.Column("secret_sha256", sa.LargeBinary(32), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False), sa.Column("revoked_at", sa.BigInteger),
+)  # fmt: skip
+_AUDIT: Final = sa.Table(
+    "audit", _SCHEMA, sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.BigInteger, nullable=False), sa.Column("actor", sa.String(64), nullable=False),
+    sa.Column("shop", sa.String(41), nullable=False), sa.Column("action", sa.String(64), nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+)  # fmt: skip
+
+
+class Role(StrEnum):
+    """What a key may do; each role may do what those before it may."""
+
+    backend = "backend"
+    operator = "operator"
+    admin = "admin"
+
+    def covers(self, needed: "Role") -> bool:
+        """Whether this role may do what `needed` may."""
+        order = list(Role)
+        return order.index(self) >= order.index(needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key without its secret; moments are UTC µs."""
+
+    id: str
+    shop: str
+    role: Role
+    created_at: int
+    revoked_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """Who did what to which shop."""
+
+    at: int
+    actor: str
+    shop: str
+    action: str
+    details: Mapping[str, Any]
+
+
+def secret_hash(secret: str) -> bytes:
+    """SHA-256 of a key's secret; with 256 random bits no slow hash is needed."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+class ControlPlane:
+    """Shops, keys and audit in one database; any number of processes.
+
+    Raises
+    ------
+    ServiceUnreachable, StorageFull
+        The database does not answer, or its disk is full (every method).
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, settings: ServiceSettings) -> "ControlPlane":
+        """Open the database, made if it does not exist; one of a newer Pond is refused."""
+        if settings.control_url is None:
+            settings.home.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(settings.control, pool_pre_ping=not settings.control.startswith("sqlite"))
+        if engine.dialect.name == "sqlite":
+            sa.event.listen(engine, "connect", _prepare_sqlite)
+        plane = cls(engine)
+        plane._migrate()
+        return plane
+
+    def _migrate(self) -> None:
+        with _errors(), self.engine.begin() as db:
+            _begin_writing(db)
+            _SCHEMA.create_all(db)
+            version = db.scalar(sa.select(_FORMAT.c.version))
+            if version is None:
+                db.execute(_FORMAT.insert().values(version=FORMAT_VERSION))
+        if version is not None and version > FORMAT_VERSION:
+            raise ReleaseError(
+                f"The control database has format {version}, newer than {FORMAT_VERSION}; upgrade Pond."
+            )
+
+    def note_shop(self, shop: str, partitions: int) -> int:
+        """Record a shop when it is first seen; return its number of partitions, which never changes."""
+        name = validated_shop_name(shop)
+        with _errors():
+            try:
+                with self.engine.begin() as db:
+                    db.execute(_SHOPS.insert().values(name=name, partitions=partitions, created_at=_now()))
+            except IntegrityError:
+                pass  # known already: the recorded number stands
+            with self.engine.connect() as db:
+                return int(db.scalars(sa.select(_SHOPS.c.partitions).where(_SHOPS.c.name == name)).one())
+
+    def create_key(self, shop: str, role: Role, actor: str = "cli") -> str:
+        """Make a key and return `pond_<id>_<secret>`: the only time its secret is seen."""
+        key_id, secret = secrets.token_hex(6), secrets.token_hex(32)
+        row = {
+            "id": key_id, "shop": validated_shop_name(shop), "role": role.value, "secret_sha256": secret_hash(secret),
+            "created_at": _now(),
+        }  # fmt: skip
+        with _errors(), self.engine.begin() as db:
+            db.execute(_KEYS.insert().values(row))
+            _audit(db, actor, shop, "key.create", {"key": key_id, "role": role.value})
+        return f"pond_{key_id}_{secret}"
+
+    def list_keys(self, shop: str) -> list[Key]:
+        """All keys of a shop, revoked ones too, oldest first."""
+        query = sa.select(_KEYS).where(_KEYS.c.shop == shop).order_by(_KEYS.c.created_at, _KEYS.c.id)
+        with _errors(), self.engine.connect() as db:
+            return [_key(row) for row in db.execute(query)]
+
+    def revoke_key(self, shop: str, key_id: str, actor: str = "cli") -> None:
+        """End a key for good; the next request with it is refused."""
+        wanted = (_KEYS.c.id == key_id) & (_KEYS.c.shop == shop)
+        with _errors(), self.engine.begin() as db:
+            found = db.execute(sa.select(_KEYS).where(wanted)).first()
+            if found is None:
+                raise UsageError(f"The shop '{shop}' has no key '{key_id}'; list them with `pond keys list`.")
+            db.execute(_KEYS.update().where(wanted & _KEYS.c.revoked_at.is_(None)).values(revoked_at=_now()))
+            _audit(db, actor, shop, "key.revoke", {"key": key_id})
+
+    def live_keys(self) -> dict[str, tuple[Key, bytes]]:
+        """Keys that are not revoked with the SHA-256 of their secrets, by id."""
+        query = sa.select(_KEYS).where(_KEYS.c.revoked_at.is_(None))
+        with _errors(), self.engine.connect() as db:
+            return {row.id: (_key(row), bytes(row.secret_sha256)) for row in db.execute(query)}
+
+    def record(self, actor: str, shop: str, action: str, details: Mapping[str, Any]) -> None:
+        """Add a row to the audit trail; details name things, they hold no secrets and no personal data."""
+        with _errors(), self.engine.begin() as db:
+            _audit(db, actor, shop, action, details)
+
+    def audit(self, shop: str, limit: int = 100) -> list[AuditRow]:
+        """The latest audit rows of a shop, newest first."""
+        query = sa.select(_AUDIT).where(_AUDIT.c.shop == shop).order_by(_AUDIT.c.number.desc()).limit(limit)
+        with _errors(), self.engine.connect() as db:
+            return [AuditRow(r.at, r.actor, r.shop, r.action, r.details) for r in db.execute(query)]
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _key(row: sa.Row[Any]) -> Key:
+    return Key(row.id, row.shop, Role(row.role), row.created_at, row.revoked_at)
+
+
+def _audit(db: sa.Connection, actor: str, shop: str, action: str, details: Mapping[str, Any]) -> None:
+    db.execute(_AUDIT.insert().values(at=_now(), actor=actor, shop=shop, action=action, details=dict(details)))
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON", "secure_delete=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_writing(db: sa.Connection) -> None:
+    """Take SQLite's write lock before looking: two commands that start together must not both make the tables."""
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class _errors:  # noqa: N801 - reads as a statement: `with _errors():`
+    """Turn the database's failures into Pond's."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OperationalError):
+            if "full" in str(error.orig):
+                raise StorageFull("The disk of the control database is full; make room and try again.") from error
+            raise ServiceUnreachable(f"The control database does not answer ({error.orig}); try again.") from error
