@@ -32,7 +32,7 @@ def purchase_lines(events: Any, tz_offset_us: int = 0) -> Any:
     """
     frame = nw.from_native(events)
     is_line = (nw.col(c.KIND) == "purchase") & (nw.col(c.ITEM_KIND) == "product") & ~nw.col(c.ITEM_ID).is_null()
-    # Half a cent is rounded up by integer division of tenths of a cent: engines differ in how they round halves.
+    # Floor, because engines differ in how they round halves.
     amount = nw.col(c.PRICE) * nw.coalesce(nw.col(c.QUANTITY), nw.lit(1.0))
     cents = (amount * 100 + 0.5).floor().cast(nw.Int64)
     day = ((nw.col(c.AT) + tz_offset_us) // DAY_US).cast(nw.String)
@@ -47,8 +47,8 @@ def purchase_lines(events: Any, tz_offset_us: int = 0) -> Any:
 def customer_table(lines: Any) -> Any:
     """One row per customer over `purchase_lines`.
 
-    Columns: customer_id, purchases, baskets, products (distinct), cents, first_at, last_at, mean_gap_us (between
-    baskets' days of first and last purchase: (last − first) // (baskets − 1), null for one basket). All Int64.
+    Columns: customer_id, purchases, baskets, products (distinct), cents, first_at, last_at, mean_gap_us
+    ((last − first) // (baskets − 1), null for one basket). All Int64.
     """
     frame = nw.from_native(lines)
     counted = frame.group_by(c.CUSTOMER_ID).agg(
@@ -67,7 +67,7 @@ def customer_table(lines: Any) -> Any:
 
 
 def product_table(lines: Any) -> Any:
-    """One row per product: item_id, buyers, purchases, baskets are Int64 counts; cents, first_at, last_at Int64."""
+    """One row per product: item_id, buyers (distinct customers), purchases, cents, first_at, last_at; all Int64."""
     frame = nw.from_native(lines)
     return (
         frame.group_by(c.ITEM_ID)

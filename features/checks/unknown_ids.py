@@ -19,7 +19,7 @@ _ITEMS: Final = (
 
 
 def check_unknown_items(tables: Tables, shop: Shop) -> CheckResult:  # noqa: ARG001
-    """FAIL when more than 1 % of the events with an item name one that no catalogue row has; SKIP without a catalogue."""
+    """FAIL when more than 1 % of the events with an item name one without a catalogue row; SKIP without a catalogue."""
     count = total = 0
     examples: list[str] = []
     for kind, table, key in _ITEMS:
