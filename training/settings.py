@@ -1,0 +1,150 @@
+"""Settings of a run, merged once: defaults < `pond.toml` < `POND_*` < `--config` < `--set` (STYLE.md).
+
+A setting's name is its path in `pond.toml`: `training.seed`, `sources.als.dim`, `scenes.home.sources.popular`. In the
+environment the path is upper case with two underscores between its parts: `POND_TRAINING__SEED`.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from features.errors import ContractError, UnreadableFile, UsageError
+from features.shop import Shop
+from models.config import DEFAULT_SCENES, PipelineConfig, validated_pipeline_config
+
+SECTIONS: Final = ("shop", "training", "sources", "scenes")
+ProtocolName: TypeAlias = Literal["auto", "time_split", "last_basket", "hold_out"]
+
+
+class TrainingSettings(BaseModel):
+    """How a run splits, judges and records; what it fits is `PipelineConfig`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0, description="Seed of every part of the run.")
+    protocol: ProtocolName = Field(
+        "auto", description="How truth is held back; auto: what the order in the data allows."
+    )
+    horizon_days: int | None = Field(None, ge=1, description="Days of truth after the cut; none: chosen from the data.")
+    hold_out_share: float = Field(0.1, gt=0, lt=1, description="Share of items held back where nothing has an order.")
+    customers: int = Field(2500, ge=1, description="Most customers judged, a seeded sample; the report says so.")
+    k: tuple[int, ...] = Field((10, 20), min_length=1, description="List lengths at which metrics are reported.")
+    scenes: tuple[str, ...] = Field(("home", "next_basket", "discover", "rebuy"), description="Scenes judged.")
+    bootstrap_samples: int = Field(1000, ge=100)
+    gate: Literal["no_worse", "better", "off"] = Field(
+        "no_worse",
+        description="no_worse: refused where the interval of a difference lies below 0; better: refused unless the "
+        "difference to each baseline lies above 0; off: nothing is refused.",
+    )
+    gate_scenes: tuple[str, ...] = Field(("home", "next_basket"), description="Scenes that the gates look at.")
+    workers: int = Field(2, ge=1, le=256, description="Processes that answer questions; results do not depend on it.")
+    tracking_uri: str = Field("", description="An MLflow server or store; empty: SQLite under POND_HOME/mlflow.")
+    tracking: bool = Field(default=True, description="Whether runs are logged to MLflow.")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """Everything a run is told."""
+
+    training: TrainingSettings
+    pipeline: PipelineConfig
+
+
+def merge_settings(
+    shop: Shop, env: Mapping[str, str], config: Path | None = None, sets: Sequence[str] = ()
+) -> RunSettings:
+    """Merge and check a shop's settings; a mistake is one sentence naming the setting and where it came from.
+
+    Parameters
+    ----------
+    shop : Shop
+        Its `pond.toml` comes first.
+    env : mapping
+        The environment; only `POND_TRAINING__…`, `POND_SOURCES__…` and `POND_SCENES__…` are looked at.
+    config : Path, optional
+        A TOML file of `--config`.
+    sets : sequence of str
+        `path=value` of each `--set`.
+    """
+    tree = _checked(shop.config(), str(shop.config_file))
+    origin = str(shop.config_file)
+    for name in sorted(env):
+        path = tuple(name.removeprefix("POND_").lower().split("__"))
+        if name.startswith("POND_") and len(path) > 1 and path[0] in SECTIONS[1:]:
+            _put(tree, path, _value(env[name]))
+            origin = f"{origin}, environment"
+    if config is not None:
+        tree = _merged(tree, _checked(_read(config), str(config)))
+        origin = f"{origin}, {config}"
+    for text in sets:
+        path_text, equals, value = text.partition("=")
+        path = tuple(path_text.strip().split("."))
+        if not equals or len(path) < 2 or path[0] not in SECTIONS[1:]:
+            raise UsageError(f"'--set {text}' is not understood; write for example --set training.seed=1.")
+        _put(tree, path, _value(value.strip()))
+        origin = f"{origin}, --set"
+    return _validated(tree, ", ".join(dict.fromkeys(origin.split(", "))))
+
+
+def _validated(tree: Mapping[str, Any], origin: str) -> RunSettings:
+    try:
+        training = TrainingSettings.model_validate(tree.get("training", {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(("training", *(str(part) for part in first["loc"])))
+        raise ContractError(origin, where, f"{first['msg']}; mend the setting.") from error
+    parts = {name: tree[name] for name in ("sources", "scenes") if name in tree}
+    pipeline = validated_pipeline_config({"seed": training.seed} | parts, origin)
+    for scene in (*training.scenes, *training.gate_scenes):
+        if scene not in pipeline.all_scenes:
+            raise ContractError(origin, "training.scenes", f"there is no scene '{scene}'; mend the setting.")
+    return RunSettings(training, pipeline)
+
+
+def _checked(tree: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    for name, part in tree.items():
+        if name not in SECTIONS or not isinstance(part, dict):
+            raise ContractError(origin, name, f"is not a section; known are {', '.join(SECTIONS)}.")
+    return deepcopy(dict(tree))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); check the path given to --config.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UnreadableFile(str(path), f"is not valid TOML ({error}); mend the file.") from error
+
+
+def _value(text: str) -> Any:
+    """Read a value as TOML would; what is no TOML value is a plain text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(under)
+    for name, value in over.items():
+        below = both.get(name)
+        both[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return both
+
+
+def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set one value; a single weight of a standard scene leaves the scene's other weights standing."""
+    if path[0] == "scenes" and len(path) == 4 and path[2] == "sources" and path[1] in DEFAULT_SCENES:
+        scene = tree.setdefault("scenes", {}).setdefault(path[1], {})
+        scene.setdefault("sources", dict(DEFAULT_SCENES[path[1]].sources))
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise UsageError(f"{'.'.join(path)} cannot be set: {part} is a value, not a section.")
+    tree[path[-1]] = value
