@@ -22,7 +22,7 @@ from models.query import NOTHING, Candidates, Query, top_candidates
 from models.recommenders.evidence import EvidenceConfig, pair_matrix, read_profile
 from models.recommenders.vectors import inner_products
 
-PER_DIM: Final = 4  # customers (or products) needed to support one more dimension
+ROOTS: Final = 1.5  # dimensions per √ of customers or products, whichever are fewer: 75 for 2,500, 256 for 30,000
 
 
 class AlsConfig(BaseModel):
@@ -114,7 +114,7 @@ def fit_als(dataset: Dataset, config: AlsConfig, rng: np.random.Generator) -> Al
     wanted = pair_matrix(dataset, config.evidence, config.half_life_days)
     n_customers, n_items = wanted.shape
     active = int((np.diff(wanted.indptr) > 0).sum()), len(np.unique(wanted.indices))
-    dim = int(np.clip(min(active) // PER_DIM, 1, config.dim))
+    dim = int(np.clip(ROOTS * np.sqrt(min(active)), 1, config.dim))
     if not wanted.nnz:
         return _made(config, 1.0, np.zeros((n_customers, dim), np.float32), np.zeros((n_items, dim), np.float32))
     ridge = config.regularization * config.alpha * wanted.nnz / float(np.sqrt(active[0] * active[1]))

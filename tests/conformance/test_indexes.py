@@ -15,7 +15,7 @@ Index = ExactIndex | FaissIndex
 BUILDERS: dict[str, Callable[[Float32s], Index]] = {
     "exact": ExactIndex,
     "flat": lambda vectors: build_faiss_index(vectors, "flat"),
-    "hnsw": lambda vectors: build_faiss_index(vectors, "hnsw"),
+    "ivf": lambda vectors: build_faiss_index(vectors, "ivf"),
 }
 RNG = np.random.default_rng(5)
 VECTORS = RNG.standard_normal((1500, 16)).astype(np.float32)
