@@ -1,4 +1,4 @@
-"""The house stands as drawn (DESIGN §1, STYLE): each rule over every file, and each rule against a planted violation."""
+"""The house stands as drawn (DESIGN §1, STYLE): each rule over every file and against a planted violation."""
 
 import subprocess
 

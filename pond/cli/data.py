@@ -1,0 +1,88 @@
+"""`pond ingest` and `pond check`: files in, and is what came in sound?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pond.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from features.ingest import IngestReport, TableMapping
+    from features.shop import Shop
+
+ShopName = Annotated[str, typer.Option("--shop", help="Name of the shop.")]
+Files = Annotated[list[Path] | None, typer.Option(help="CSV, JSONL (plain or .gz) or Parquet; may be repeated.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(ingest)
+    app.command()(check)
+
+
+def ingest(
+    ctx: typer.Context,
+    shop: ShopName,
+    events: Files = None,
+    products: Files = None,
+    contents: Files = None,
+    bundles: Files = None,
+    customers: Files = None,
+    identities: Files = None,
+    consents: Files = None,
+    campaigns: Files = None,
+    map_: Annotated[Path | None, typer.Option("--map", help="TOML: which column of the files is which.")] = None,
+) -> None:
+    """Read files into the shop's lake; what cannot be read is kept apart with line and reason."""
+    from features.errors import UsageError
+    from features.ingest import load_mapping
+
+    session = session_of(ctx)
+    given = {
+        "products": products, "contents": contents, "bundles": bundles, "customers": customers,
+        "identities": identities, "consents": consents, "campaigns": campaigns, "events": events,
+    }  # fmt: skip
+    files = [(name, path) for name, paths in given.items() for path in paths or ()]
+    if not files:
+        raise UsageError(f"Say which files to read, for example `pond ingest --shop {shop} --events events.csv`.")
+    for _, path in files:
+        if not path.is_file():
+            raise UsageError(f"There is no file {path}; nothing was read.")
+    ingest_files(session, session.shop(shop), files, load_mapping(map_) if map_ else {})
+
+
+def ingest_files(
+    session: Session, shop: "Shop", files: Sequence[tuple[str, Path]], mappings: "dict[str, TableMapping]"
+) -> "list[IngestReport]":
+    """Read (table, file) pairs in order and say what became of each; files before a failing one stay read."""
+    from features.ingest import ingest_file
+    from pond.cli.progress import reading
+    from pond.cli.tables import table
+
+    reports = []
+    for name, path in files:
+        with reading(session, f"read {path.name}") as progress:
+            made = ingest_file(shop, name, path, mappings.get(name), progress)
+        reports.append(made)
+        numbers = (made.accepted, made.duplicates, made.rejected)
+        head = ("file", "table", "accepted", "known already", "rejected")
+        row = (path.name, name, *(f"{n:,}" for n in numbers))
+        session.out.print(table(head, [row], right=head[2:]))
+        for note in made.notes:
+            session.remark(f"  {note}")
+        if made.rejects_file:
+            _show_rejects(session, made)
+    return reports
+
+
+def _show_rejects(session: Session, made: "IngestReport") -> None:
+    for reason, count in list(made.reasons.items())[:5]:
+        session.err.print(f"  {count:,} × {reason}", markup=False)
+    session.err.print(f"  Rejected rows with line and reason: {made.rejects_file}", markup=False)
+
+
+def check(ctx: typer.Context, shop: ShopName) -> None:
+    """Check the shop's data: order, duplicates, gaps, unknown ids, prices, sudden changes of volume …"""
+    session = session_of(ctx)

@@ -1,0 +1,81 @@
+"""`pond keys create|list|revoke`: who may call the service."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pond.cli.data import ShopName
+from pond.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from service.control import ControlPlane
+
+group = typer.Typer(no_args_is_help=True, help="API keys of a shop.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(group, name="keys")
+
+
+@group.command()
+def create(
+    ctx: typer.Context,
+    shop: ShopName,
+    role: Annotated[str, typer.Option(help="backend, operator or admin.")] = "backend",
+) -> None:
+    """Make a key and print it, the only time it is seen."""
+    session = session_of(ctx)
+    session.out.print(created_key(session, shop, role), markup=False)
+    session.remark("Keep it now: only its hash is stored.")
+
+
+def created_key(session: Session, shop: str, role: str) -> str:
+    """Make a key of an existing shop and return it whole."""
+    from features.errors import UsageError
+    from service.control import Role
+
+    if role not in set(Role):
+        raise UsageError(f"There is no role '{role}'; use {', '.join(Role)}.")
+    name = session.shop(shop).name
+    control = _control(session)
+    try:
+        return control.create_key(name, Role(role))
+    finally:
+        control.close()
+
+
+@group.command("list")
+def list_(ctx: typer.Context, shop: ShopName) -> None:
+    """Show a shop's keys without their secrets."""
+    from pond.cli.tables import moment, table
+
+    session = session_of(ctx)
+    control = _control(session)
+    try:
+        keys = control.list_keys(session.shop(shop).name)
+    finally:
+        control.close()
+    rows = [(key.id, key.role, moment(key.created_at), moment(key.revoked_at)) for key in keys]
+    session.out.print(table(("key", "role", "made (UTC)", "revoked (UTC)"), rows))
+
+
+@group.command()
+def revoke(
+    ctx: typer.Context, key: Annotated[str, typer.Argument(help="Its id (not the secret).")], shop: ShopName
+) -> None:
+    """End a key for good; the next request with it is refused."""
+    session = session_of(ctx)
+    control = _control(session)
+    try:
+        control.revoke_key(session.shop(shop).name, key)
+    finally:
+        control.close()
+    session.out.print(f"{key} is revoked.", markup=False)
+
+
+def _control(session: Session) -> "ControlPlane":
+    from service.control import ControlPlane
+    from service.settings import ServiceSettings
+
+    return ControlPlane.open(ServiceSettings.of(session.environ, home=session.home))

@@ -1,0 +1,1 @@
+"""`pond demo`: a real shop from its files to answered calls."""
