@@ -28,12 +28,12 @@ def purchase_lines(events: Any, tz_offset_us: int = 0) -> Any:
     Returns
     -------
     frame
-        customer_id, item_id, at, cents, basket. A line without price has null cents; without quantity it counts one.
+        customer_id, item_id, at, cents, basket. A line without price has 0 cents; without quantity it counts one.
     """
     frame = nw.from_native(events)
     is_line = (nw.col(c.KIND) == "purchase") & (nw.col(c.ITEM_KIND) == "product") & ~nw.col(c.ITEM_ID).is_null()
     # Floor, because engines differ in how they round halves.
-    amount = nw.col(c.PRICE) * nw.coalesce(nw.col(c.QUANTITY), nw.lit(1.0))
+    amount = nw.coalesce(nw.col(c.PRICE), nw.lit(0.0)) * nw.coalesce(nw.col(c.QUANTITY), nw.lit(1.0))
     cents = (amount * 100 + 0.5).floor().cast(nw.Int64)
     day = ((nw.col(c.AT) + tz_offset_us) // DAY_US).cast(nw.String)
     basket = nw.coalesce(nw.concat_str([nw.lit("o:"), nw.col(c.ORDER_ID)]), nw.concat_str([nw.lit("d:"), day]))

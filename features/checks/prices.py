@@ -33,5 +33,7 @@ def check_prices(tables: Tables, shop: Shop) -> CheckResult:  # noqa: ARG001
     )
     rows = far.head(5).iter_rows(named=True)
     examples = [f"{row[c.ITEM_ID]}: {row[c.PRICE]:g}, usually {row['usual']:g}" for row in rows]
+    free = collected(bought.filter(price == 0).select(pl.col(c.ITEM_ID).unique()).sort(c.ITEM_ID).head(2))
+    examples = [*(f"{item}: 0" for item in free[c.ITEM_ID]), *examples]
     what = f"purchases have an odd price: {counts['missing']:,} none, {counts['zero']:,} zero, {far.height:,} far off"
     return verdict(NAME, (counts["missing"] + counts["zero"] + far.height, counts["n"]), ALLOWED, what, examples)

@@ -39,7 +39,8 @@ def counts(report) -> tuple[int, int, int]:
 
 def test_the_same_events_in_any_format_are_the_same_events(shop, tmp_path) -> None:
     rows = [
-        {"customer_id": "c1", "kind": "purchase", "at": "2024-05-01T02:00:00Z", "item_id": "p1", "quantity": 1, "price": 2.5},
+        {"customer_id": "c1", "kind": "purchase", "at": "2024-05-01T02:00:00Z", "item_id": "p1",
+         "quantity": 1, "price": 2.5},
         {"customer_id": "c2", "kind": "view", "at": "2024-05-02T02:00:00Z", "item_id": "p2"},
     ]  # fmt: skip
     jsonl = "".join(json.dumps(row) + "\n" for row in rows)
@@ -107,7 +108,8 @@ def test_quoted_newlines_and_blank_lines_keep_rows_and_line_numbers(shop, tmp_pa
 
 
 def test_mapping_renames_fills_in_and_keeps_the_shops_own_columns(shop, tmp_path) -> None:
-    toml = '[events]\ncustomer_id = "household"\nitem_id = "sku"\nat = "ts"\ntime_unit = "s"\n[events.defaults]\nkind = "purchase"\n'
+    columns = '[events]\ncustomer_id = "household"\nitem_id = "sku"\nat = "ts"\ntime_unit = "s"\n'
+    toml = columns + '[events.defaults]\nkind = "purchase"\n'
     mapping = load_mapping(write(tmp_path, toml, "columns.toml"))["events"]
     path = tmp_path / "e.parquet"
     pl.DataFrame(

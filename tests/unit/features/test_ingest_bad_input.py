@@ -162,9 +162,10 @@ def test_broken_json_line_is_set_aside(shop, tmp_path) -> None:
 
 def test_mapping_names_what_is_wrong_with_it(shop, tmp_path) -> None:
     for text, sentence in [
-        ("[evnts]\n", "is no table"), ("[events]\nwho = 'x'\n", "must be a column of events"), ("[events", "not valid TOML"),
-        ("[events]\ntime_unit = 'h'\n", "must be s, ms or us"), ("[events]\nseparator = ';;'\n", "one character"),
-        ("[events]\nencoding = 'x9'\n", "not an encoding"), ("[events.defaults]\nwho = 1\n", "plain values for columns"),
+        ("[evnts]\n", "is no table"), ("[events", "not valid TOML"),
+        ("[events]\nwho = 'x'\n", "must be a column of events"), ("[events]\ntime_unit = 'h'\n", "must be s, ms or us"),
+        ("[events]\nseparator = ';;'\n", "one character"), ("[events]\nencoding = 'x9'\n", "not an encoding"),
+        ("[events.defaults]\nwho = 1\n", "plain values for columns"),
     ]:  # fmt: skip
         with pytest.raises(ContractError, match=sentence):
             load_mapping(write(tmp_path, text, "columns.toml"))
