@@ -9,6 +9,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,8 +39,9 @@ def request_id_of(offered: str | None) -> str:
 def configure_logs() -> None:
     """Print every log line of this process, ours and the libraries', as one JSON object on stderr."""
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars, structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.format_exc_info,
+        structlog.contextvars.merge_contextvars, partial(_with_process, os.getpid()),
+        structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
     ]  # fmt: skip
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(ensure_ascii=False)],
@@ -56,6 +58,11 @@ def configure_logs() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(lines)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _with_process(pid: int, _logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+    line["pid"] = pid
+    return line
 
 
 class Metrics:

@@ -4,7 +4,8 @@
     ├── UsageError
     │   ├── UnknownScene     the shop has no scene of that name
     │   ├── LimitExceeded    more was asked for than this service allows
-    │   └── NotKept          no such decision, product … is known
+    │   ├── NotKept          no such decision, product … is known
+    │   └── Erased           the customer was erased on request
     ├── NothingStored        every event of a batch was refused
     ├── NoRelease            the shop has no release that can serve yet
     └── TooBusy              the worker has as many requests as it takes
@@ -33,6 +34,7 @@ from features.errors import (
     UnknownShop,
     UsageError,
 )  # fmt: skip
+from service.auth import NotAllowed, NotAuthenticated
 from service.schemas import EventResult, Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -60,6 +62,13 @@ class NotKept(UsageError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"No such {what} is kept here; check the id.")
+
+
+class Erased(UsageError):
+    """The customer was erased on request; nothing more is kept of him."""
+
+    def __init__(self) -> None:
+        super().__init__("This customer was erased on request; nothing more is kept under this id.")
 
 
 class NothingStored(PondError):
@@ -102,8 +111,11 @@ class Kind:
 
 # The first class along an error's ancestry that is named here decides.
 KINDS: Final[dict[type[BaseException], Kind]] = {
+    NotAuthenticated: Kind(401, "unauthenticated", "No valid key"),
+    NotAllowed: Kind(403, "forbidden", "The key does not allow this"),
     UnknownScene: Kind(404, "unknown_scene", "No such scene"),
     NotKept: Kind(404, "not_found", "Not found"),
+    Erased: Kind(410, "erased", "Erased on request"),
     UnknownShop: Kind(404, "unknown_shop", "No such shop"),
     LimitExceeded: Kind(422, "limit_exceeded", "Too much asked for"),
     UsageError: Kind(400, "usage", "The request makes no sense"),

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from features.errors import PondError
+from features.errors import PondError, ServiceUnreachable
 from features.shop import Shop, list_shops
 from models.release_store import DirectoryStore
 from service.observe import Metrics
@@ -77,7 +77,7 @@ class Reloader:
             fresh = await asyncio.to_thread(self._loaded, shop, wanted)
             try:
                 fresh = await self._overlay(fresh)
-            except PondError as error:
+            except ServiceUnreachable as error:
                 self._log.warning("catalogue_not_read", shop=shop.name, error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a release, the one before goes on serving
             self._refuse(shop.name, wanted, error)

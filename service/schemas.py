@@ -304,9 +304,9 @@ class EventResult(BaseModel):
     """What became of one event."""
 
     event_id: str = Field(description="Its id; empty when it could not be read.")
-    result: Literal["stored", "late", "duplicate", "conflict", "invalid"] = Field(
+    result: Literal["stored", "late", "duplicate", "conflict", "invalid", "erased"] = Field(
         description="stored; late: stored, counts once compared with the lake; duplicate: known already; "
-        "conflict: the id is taken by a different event; invalid: see detail."
+        "conflict: the id is taken by a different event; invalid: see detail; erased: the customer was."
     )
     detail: str = Field("", description="What is wrong and what to do.")
 

@@ -1,0 +1,82 @@
+"""The application: routes, errors and the door put together; `python -m service.app` is one worker process."""
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.child import end_with_parent, told_by_parent
+from service.door import Door
+from service.live_state import now_us
+from service.observe import Metrics, configure_logs, telemetry
+from service.problems import install_problems
+from service.routes import admin, catalogue, customers, decisions, events, health
+from service.schemas import EventIn
+from service.settings import ServiceSettings
+from service.worker import LifespanState, opened_worker
+
+TITLE: Final = "Pond"
+VERSION: Final = "1"
+DESCRIPTION: Final = """The personalization engine for shops that own their customers.
+
+Every call needs a key (`Authorization: Bearer pond_<id>_<secret>`, from `pond keys create`); the shop comes from the
+key. Errors are `application/problem+json` with a stable `code`. Every answer is logged with its probability: send its
+`decision_id` with the events that follow.
+"""
+GRACE_SECONDS: Final = 10
+
+
+def create_app(settings: ServiceSettings, clock: Callable[[], int] = now_us) -> FastAPI:
+    """Build the application; nothing is opened before its lifespan begins."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[LifespanState]:
+        async with opened_worker(settings, metrics, clock) as worker:
+            yield {"worker": worker}
+
+    app = FastAPI(
+        title=TITLE, version=VERSION, description=DESCRIPTION, lifespan=lifespan, max_body_size=settings.body_bytes,
+        telemetry=telemetry(settings.otlp_endpoint), redirect_slashes=False,
+    )  # fmt: skip
+    for theme in (decisions, events, catalogue, customers, admin, health):
+        app.include_router(theme.router)
+    install_problems(app)
+    app.add_middleware(Door, metrics=metrics, requests_at_once=settings.requests_at_once)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's own way to extend the document
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document; events are read one by one, so their schema is added by hand."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        event = EventIn.model_json_schema(ref_template="#/components/schemas/{model}")
+        made["components"]["schemas"]["EventIn"] = event
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def run_worker(settings: ServiceSettings, listening: socket.socket) -> None:
+    """Serve on a socket that all workers share, until SIGTERM; requests that have begun are finished."""
+    configure_logs()
+    config = uvicorn.Config(
+        create_app(settings), loop="uvloop", http="httptools", lifespan="on", log_config=None, access_log=False,
+        server_header=False, date_header=True, timeout_graceful_shutdown=GRACE_SECONDS, ws="none",
+    )  # fmt: skip
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def main() -> None:
+    """Be one worker of a supervisor."""
+    told = told_by_parent()
+    end_with_parent()
+    run_worker(ServiceSettings.model_validate(told["settings"]), socket.socket(fileno=told["socket"]))
+
+
+if __name__ == "__main__":
+    main()

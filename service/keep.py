@@ -1,0 +1,58 @@
+"""`python -m service.keep`: the keeper as a process of its own, over all shops under a home."""
+
+import asyncio
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from features.lake import Lake
+from features.shop import Shop, list_shops
+from models.release_store import DirectoryStore
+from service.child import end_with_parent, told_by_parent
+from service.guardian import StateServer, start_or_join
+from service.journal import Watermark, lowest
+from service.keeper import Kept, run_keeper
+from service.observe import configure_logs
+from service.serving_set import read_watermarks
+from service.settings import ServiceSettings
+
+
+@dataclass(frozen=True)
+class Shops:
+    """The shops under a home, found anew each time; a lake verifies each of its files once, so it is kept."""
+
+    home: Path
+    _lakes: dict[str, Lake] = field(default_factory=dict)
+
+    def kept(self) -> Iterable[Kept]:
+        """Return every shop for the keeper."""
+        for shop in list_shops(self.home):
+            lake = self._lakes.setdefault(shop.name, Lake(shop.lake_dir))
+            yield Kept(shop.name, lake, shop.rejects_dir, partial(_floors, shop))
+
+
+def _floors(shop: Shop) -> Mapping[str, Watermark]:
+    # What lies above the lowest watermark, some release that serves or may be rolled back to still needs.
+    return lowest(read_watermarks(manifest.watermarks) for manifest in DirectoryStore(shop.releases_dir).list())
+
+
+async def _run(server: StateServer, settings: ServiceSettings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run_keeper(server, settings, Shops(settings.home).kept, stop)
+
+
+def main() -> None:
+    """Keep until SIGTERM."""
+    told = told_by_parent()
+    end_with_parent()
+    configure_logs()
+    settings = ServiceSettings.model_validate(told["settings"])
+    asyncio.run(_run(start_or_join(settings), settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Paths of the HTTP service, one module a theme (DESIGN §8)."""

@@ -1,0 +1,255 @@
+"""What the service does besides deciding: take events, catalogue, customers and consent in, and show what is known."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+from pydantic import ValidationError
+
+from features import columns as c
+from features.columns import EventKind, ItemKind
+from features.errors import UsageError
+from features.lake import Lake
+from features.shop import Shop, open_shop
+from models.release_store import DirectoryStore
+from service import customer_state
+from service.control import ControlPlane
+from service.customer_state import CustomerState, Status
+from service.live_state import LiveState
+from service.observe import Metrics
+from service.problems import Erased, LimitExceeded, NothingStored, NotKept, field_of
+from service.records import (
+    BundleIn,
+    ConsentIn,
+    ContentIn,
+    CustomerIn,
+    CustomerOut,
+    DecisionOut,
+    ProductIn,
+    RecordOut,
+    ReleaseOut,
+    ReleasesOut,
+    Stored,
+    TailEvent,
+    at_of,
+    json_text,
+)  # fmt: skip
+from service.schemas import EventIn, EventResult, EventsAnswer, iso
+from service.serving_set import ServingSets
+from service.settings import ServiceSettings
+from service.tail import LiveEvent, decode_rows
+
+AHEAD_US: Final = 86_400_000_000  # a clock may run this far ahead; beyond lies a mistake of the unit or the zone
+AT_A_TIME: Final = 500
+KEYS: Final = {ItemKind.product: c.PRODUCT_ID, ItemKind.content: c.CONTENT_ID, ItemKind.bundle: c.BUNDLE_ID}
+
+
+@dataclass(frozen=True, eq=False)
+class UseCases:
+    """One worker's use cases over the live state, the serving sets and the shops on disk."""
+
+    settings: ServiceSettings
+    state: LiveState
+    sets: ServingSets
+    control: ControlPlane
+    metrics: Metrics
+    clock: Callable[[], int]
+    _shops: dict[str, Shop] = field(default_factory=dict)
+    _lakes: dict[str, Lake] = field(default_factory=dict)
+
+    async def shop(self, name: str) -> Shop:
+        """Return a shop whose live state has been checked once in this worker."""
+        if name not in self._shops:
+            found = await asyncio.to_thread(open_shop, self.settings.home, name)
+            await self.state.open_shop(name)
+            self._shops[name] = found
+        return self._shops[name]
+
+    # Events
+
+    async def take_events(self, shop: str, sent: Sequence[Any]) -> EventsAnswer:
+        """Store what can be read of a batch; raise `NothingStored` when every single event is refused."""
+        if len(sent) > self.settings.events_per_batch:
+            raise LimitExceeded("The number of events in a batch", self.settings.events_per_batch)
+        timezone, latest = (await self.shop(shop)).timezone, self.clock() + AHEAD_US
+        results: list[EventResult | None] = []
+        good: list[LiveEvent] = []
+        for number, one in enumerate(sent):
+            event = _read_event(one, timezone, latest)
+            results.append(event if isinstance(event, EventResult) else None)
+            if isinstance(event, LiveEvent):
+                good.append(event)
+            if number % AT_A_TIME == AT_A_TIME - 1:
+                await asyncio.sleep(0)  # a long batch lets the requests beside it go on
+        done = iter(await self.state.append_events(shop, good, self.clock()) if good else [])
+        told = [result or _event_result(next(done)) for result in results]
+        for result in told:
+            self.metrics.events.labels(shop, result.result).inc()
+        if all(result.result in ("invalid", "conflict", "erased") for result in told):
+            raise NothingStored(told)
+        return EventsAnswer(stored=sum(r.result in ("stored", "late") for r in told), results=told)
+
+    # Catalogue
+
+    async def put_items(
+        self, shop: str, kind: ItemKind, records: Mapping[str, ProductIn | ContentIn | BundleIn]
+    ) -> Stored:
+        """Store full versions of items, by id; every worker's next request sees them."""
+        timezone, now = (await self.shop(shop)).timezone, self.clock()
+        rows = [record.row(KEYS[kind], item_id, now, timezone) for item_id, record in records.items()]
+        return Stored(stored=len(rows), version=await self.state.put_catalogue(shop, kind, rows))
+
+    async def get_item(self, shop: str, kind: ItemKind, item_id: str) -> RecordOut:
+        """Return an item as it is known now: what came in live, else what the release was trained with."""
+        await self.shop(shop)
+        live = (await self.state.catalogue_rows(shop, kind, [item_id]))[0]
+        if live is not None:
+            return RecordOut(id=item_id, source="live", fields=dict(live.row))
+        if kind is ItemKind.product and self.sets.release_id(shop) is not None:
+            products = self.sets.of(shop).models.products
+            idx = products.ids.idx(item_id)
+            if idx >= 0:
+                row = {k: v for k, v in products.frame.row(idx, named=True).items() if v is not None and k != "idx"}
+                return RecordOut(id=item_id, source="release", fields=row | {KEYS[kind]: item_id})
+        raise NotKept(kind.name)
+
+    async def delete_item(self, shop: str, kind: ItemKind, item_id: str) -> Stored:
+        """Take an item out of every answer from the next request on; its history stays."""
+        known, now = (await self.get_item(shop, kind, item_id)).fields, self.clock()
+        ended = {"expires_at": now} if kind is ItemKind.content else {"status": "deleted"}
+        row = dict(known) | {c.VALID_FROM: now} | ended
+        return Stored(stored=1, version=await self.state.put_catalogue(shop, kind, [row]))
+
+    # Customers
+
+    async def put_customers(self, shop: str, records: Mapping[str, CustomerIn]) -> Stored:
+        """Store profiles; the customers' next decisions see them."""
+        timezone, now = (await self.shop(shop)).timezone, self.clock()
+        for customer_id, record in records.items():
+            outcome = await self.state.put_customer(shop, record.row(c.CUSTOMER_ID, customer_id, now, timezone))
+            if outcome == "rejected":
+                raise Erased
+        return Stored(stored=len(records))
+
+    async def put_consent(self, shop: str, customer_id: str, said: ConsentIn) -> Stored:
+        """Store a customer's word; the next decision obeys it."""
+        timezone, now = (await self.shop(shop)).timezone, self.clock()
+        at = now if said.at is None else at_of(said.at, timezone)
+        if at > now + AHEAD_US:
+            raise UsageError("`at` lies in the future; consent holds from when it was given.")
+        row = {c.CUSTOMER_ID: customer_id, **said.model_dump(exclude={"at"}), c.AT: at}
+        if await self.state.put_consent(shop, row) == "rejected":
+            raise Erased
+        return Stored(stored=1)
+
+    async def get_customer(self, shop: str, customer_id: str) -> CustomerOut:
+        """Return what a decision would know of a customer now."""
+        await self.shop(shop)
+        serving = self.sets.of(shop) if self.sets.release_id(shop) is not None else None
+        state = await self.state.read(shop, customer_id, serving.watermarks if serving else None)
+        idx = serving.models.customers.ids.idx(state.customer_id) if serving else -1
+        if state.status is Status.gone or (idx < 0 and not state.fields):
+            raise NotKept("customer")
+        is_off = state.status is Status.off
+        trained = serving.models.attributes(idx) if serving and not is_off else {}
+        live = None if is_off or state.attributes is None else json.loads(state.attributes.get("attributes") or "{}")
+        return CustomerOut(
+            customer_id=state.customer_id, personalization="off" if is_off else "on", known_to_release=idx >= 0,
+            attributes=trained if live is None else {k: str(v) for k, v in live.items() if v is not None},
+            consents=_consents(state), recent=[
+                TailEvent(at=iso(row.at), kind=row.kind.name, item_kind=row.item_kind.name, item_id=row.item_id)
+                for row in decode_rows(state.tail)
+            ],
+        )  # fmt: skip
+
+    # What was decided, and what serves
+
+    async def get_decision(self, shop: str, decision_id: str) -> DecisionOut:
+        """Return a logged decision, from the journal or, when it has been trimmed there, from the lake."""
+        where = await self.shop(shop)
+        row = await self.state.get_decision(shop, decision_id)
+        if row is None:
+            lake = self._lakes.setdefault(shop, Lake(where.lake_dir))
+            row = await asyncio.to_thread(_decision_in_lake, lake, decision_id)
+        if row is None:
+            raise NotKept("decision")
+        return DecisionOut(
+            decision_id=decision_id, customer_id=row[c.CUSTOMER_ID], at=iso(row[c.AT]), scene=row["scene"],
+            release=row["release"], body=json.loads(row["body"]),
+        )  # fmt: skip
+
+    async def list_releases(self, shop: str) -> ReleasesOut:
+        """Return the shop's releases and which of them serves."""
+        store = DirectoryStore((await self.shop(shop)).releases_dir)
+        found, current = await asyncio.to_thread(store.list), store.current_id()
+        releases = [
+            ReleaseOut(
+                release_id=m.release_id, created_at=iso(m.created_at), as_of=iso(m.as_of), metrics=m.metrics,
+                gates=m.gates, is_current=m.release_id == current,
+            )
+            for m in found
+        ]  # fmt: skip
+        return ReleasesOut(current=current, serving=self.sets.release_id(shop), releases=releases)
+
+    async def promote(self, shop: str, release_id: str, actor: str) -> ReleasesOut:
+        """Let a release serve; workers follow within a second."""
+        store = DirectoryStore((await self.shop(shop)).releases_dir)
+        await asyncio.to_thread(store.promote, release_id)
+        await asyncio.to_thread(self.control.record, actor, shop, "release.promote", {"release": release_id})
+        return await self.list_releases(shop)
+
+    async def rollback(self, shop: str, actor: str) -> ReleasesOut:
+        """Let the release before this one serve again."""
+        store = DirectoryStore((await self.shop(shop)).releases_dir)
+        release_id = await asyncio.to_thread(store.rollback)
+        await asyncio.to_thread(self.control.record, actor, shop, "release.rollback", {"release": release_id})
+        return await self.list_releases(shop)
+
+
+def _read_event(one: Any, timezone: str, latest: int) -> LiveEvent | EventResult:
+    try:
+        event = EventIn.model_validate(one)
+        props = None if event.props is None else json_text(event.props)
+        (props or "").encode()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        offered = one.get(c.EVENT_ID) if isinstance(one, dict) else None
+        named = offered if isinstance(offered, str) and len(offered) <= 256 else ""
+        detail = f"{field_of(first['loc']) or 'event'}: {first['msg']}"
+        return EventResult(event_id=named, result="invalid", detail=detail)
+    except ValueError:
+        return EventResult(event_id=event.event_id, result="invalid", detail="props: holds what JSON text cannot.")
+    at = at_of(event.at, timezone)
+    if at > latest:
+        return EventResult(event_id=event.event_id, result="invalid", detail="at: lies in the future; mend the clock.")
+    return LiveEvent(
+        event.event_id, event.customer_id, EventKind[event.kind], at, ItemKind[event.item_kind], event.item_id,
+        event.quantity, event.price, event.order_id, event.channel, event.decision_id, event.touch_id, event.position,
+        event.value, props,
+    )  # fmt: skip
+
+
+def _event_result(done: customer_state.EventResult) -> EventResult:
+    if done.outcome == "conflict":
+        detail = "Another event has this id already; an event that happened once keeps its content."
+        return EventResult(event_id=done.event_id, result="conflict", detail=detail)
+    if done.outcome == "rejected":
+        return EventResult(event_id=done.event_id, result="erased", detail="This customer was erased on request.")
+    is_late = done.outcome == "stored" and done.late
+    return EventResult(event_id=done.event_id, result="late" if is_late else done.outcome)
+
+
+def _consents(state: CustomerState) -> dict[str, str]:
+    found = {}
+    for name, said in state.fields.items():
+        if name.startswith(b"n:"):
+            found[name[2:].decode().rstrip(":")] = said.split(b"|", 2)[1].decode()
+    return found
+
+
+def _decision_in_lake(lake: Lake, decision_id: str) -> Mapping[str, Any] | None:
+    found = lake.scan("decisions").filter(pl.col(c.DECISION_ID) == decision_id).head(1).collect()
+    return found.row(0, named=True) if found.height else None

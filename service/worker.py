@@ -1,0 +1,91 @@
+"""One worker: the parts that requests need, opened once and closed in order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final, TypedDict
+
+import structlog
+
+from features.errors import PondError
+from service.auth import Authenticator
+from service.control import ControlPlane
+from service.decide import Decider, with_live_catalogue
+from service.guardian import start_or_join
+from service.live_state import LiveState
+from service.observe import Metrics
+from service.reload import Reloader
+from service.serving_set import ServingSet, ServingSets
+from service.settings import ServiceSettings
+from service.spool import Spool
+from service.state_client import connect
+from service.use_cases import UseCases
+
+REPLAY_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Worker:
+    """What a request may use."""
+
+    settings: ServiceSettings
+    auth: Authenticator
+    state: LiveState
+    sets: ServingSets
+    decider: Decider
+    cases: UseCases
+    reloader: Reloader
+    metrics: Metrics
+
+
+class LifespanState(TypedDict):
+    """What the application's lifespan gives every request as `request.state`."""
+
+    worker: Worker
+
+
+@asynccontextmanager
+async def opened_worker(
+    settings: ServiceSettings, metrics: Metrics, clock: Callable[[], int]
+) -> AsyncIterator[Worker]:  # fmt: skip
+    """Open the parts, load what the pointers name, follow them and the state server until closed."""
+    control = await asyncio.to_thread(ControlPlane.open, settings)
+    state = LiveState(connect(await asyncio.to_thread(start_or_join, settings), settings), settings)
+    auth, sets, spool = Authenticator(control), ServingSets(), Spool(settings.spool)
+    decider = Decider(sets, state, spool, settings, metrics, clock)
+
+    async def overlay(serving: ServingSet) -> ServingSet:
+        await state.open_shop(serving.shop.name)
+        return await with_live_catalogue(serving, state)
+
+    reloader = Reloader(settings.home, sets, metrics, overlay, clock)
+    cases = UseCases(settings, state, sets, control, metrics, clock)
+    await reloader.look()
+    tasks = [asyncio.create_task(reloader.run()), asyncio.create_task(_replay(decider, metrics))]
+    try:
+        yield Worker(settings, auth, state, sets, decider, cases, reloader, metrics)
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        spool.close()
+        auth.close()
+        control.close()
+        await state.close()
+
+
+async def _replay(decider: Decider, metrics: Metrics) -> None:
+    """Bring spooled decisions back as soon as the state server answers."""
+    log = structlog.get_logger("pond.service")
+    while True:
+        await asyncio.sleep(REPLAY_SECONDS)
+        try:
+            n = await decider.replay_spool()
+        except (PondError, OSError) as error:
+            log.warning("spool_waits", error=str(error))
+            continue
+        if n:
+            metrics.replayed.inc(n)
+            log.info("spool_replayed", decisions=n)
