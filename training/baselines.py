@@ -1,6 +1,7 @@
 """The honest baselines that every release is compared with: global popularity and personal frequency."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from features.arrays import Bools, Float64s, Int32s, Int64s
 from features.dataset import Dataset
 from features.history import History
 from models.config import RepeatPolicy
+
+POPULARITY: Final = "popularity"
+FREQUENCY: Final = "personal_frequency"
 
 
 @dataclass(frozen=True, eq=False)

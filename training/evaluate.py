@@ -1,7 +1,7 @@
 """Evaluation: the serving pipeline and the honest baselines asked the same questions about the same customers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -18,7 +18,7 @@ from models.pipeline import Request
 from models.query import Query
 from models.release import Models, Release
 from models.rng import derived_rng
-from training.baselines import Baselines, buyer_share, fit_baselines
+from training.baselines import FREQUENCY, POPULARITY, Baselines, buyer_share, fit_baselines
 from training.fit import fit_models
 from training.metrics import Interval, ItemSets, bootstrap_intervals, coverage, judge, means
 from training.progress import ProgressReport, Quiet
@@ -27,11 +27,11 @@ from training.split import Case, Split, split_dataset
 from training.workers import answer_all
 
 POND: Final = "pond"
-POPULARITY: Final = "popularity"
-FREQUENCY: Final = "personal_frequency"
+INCUMBENT: Final = "incumbent"
 COMPARED: Final = ("recall", "ndcg", "hit_rate", "mrr")
 LENGTHS: Final = (0, 1, 2, 4, 8, 16, 32, 64)
 HEAVY_SHARE: Final = 0.2
+PROBED: Final = 500
 
 
 class LengthRow(BaseModel):
@@ -58,7 +58,9 @@ class SceneReport(BaseModel):
     slices: dict[str, dict[str, dict[str, float]]] = Field(description="By slice (cold, warm, heavy), system, metric")
     slice_sizes: dict[str, int]
     stage_share: dict[str, float] = Field(description="Share of the places that each source filled")
-    candidate_recall: dict[str, float] = Field(description="Share of the truth among each source's candidates")
+    candidate_recall: dict[str, float] = Field(
+        description="Share of the truth among each source's candidates, some 500 customers"
+    )
     by_length: tuple[LengthRow, ...]
 
 
@@ -94,7 +96,7 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Question:
-    """What a scene asks about a case: at which moment, knowing which tail, and what was wanted."""
+    """What a scene asks about a case: at which moment, knowing what, for which truth; `probed` asks each source too."""
 
     case: Case
     scene: str
@@ -102,6 +104,7 @@ class Question:
     at: int
     tail: History
     truth: Int32s
+    probed: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -134,6 +137,9 @@ def evaluate(
         questions = scene_questions(split, scene, recipe, max(settings.k))
         if not questions:
             continue
+        questions[:: max(1, len(questions) // PROBED)] = [
+            replace(q, probed=True) for q in questions[:: max(1, len(questions) // PROBED)]
+        ]
         answers = {
             name: _answers(f"judge {scene} ({name})", models, questions, settings, progress)
             for name, models in systems.items()
@@ -204,7 +210,7 @@ def _answer(models: Models, question: Question) -> Answer:
     reached = {
         name: float(np.isin(question.truth, models.sources[name].candidates(query, recipe.candidates).item_idx).mean())
         for name in recipe.sources
-        if name in models.sources
+        if question.probed and name in models.sources
     }
     return Answer(shown, tuple(pick.stage for pick in slate.picks), reached)
 
@@ -280,7 +286,7 @@ class _Sheet:
             slice_sizes={name: len(rows) for name, rows in slices.items()},
             stage_share=_shares([stage for answer in answers for stage in answer.stages]),
             candidate_recall={
-                name: float(np.mean([a.candidate_recall[name] for a in answers]))
+                name: float(np.mean([a.candidate_recall[name] for a in answers if a.candidate_recall]))
                 for name in answers[0].candidate_recall
             },
             by_length=tuple(self._by_length(values, baskets)),

@@ -8,11 +8,11 @@ from typing import Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict
 
 from features.errors import GateRefused
-from training.evaluate import FREQUENCY, POPULARITY, EvaluationReport
+from training.baselines import FREQUENCY, POPULARITY
+from training.evaluate import INCUMBENT, EvaluationReport
 from training.metrics import Interval
 from training.settings import TrainingSettings
 
-INCUMBENT: Final = "incumbent"
 JUDGED: Final = ("recall", "ndcg")
 Verdict: TypeAlias = Literal["better", "even", "worse"]
 _NAMES: Final = {

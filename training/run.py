@@ -1,0 +1,243 @@
+"""One training run: from the lake to a release that serves, or to a sentence that says why not (DESIGN §6)."""
+
+import json
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from features.checks import run_checks
+from features.dataset import Dataset, build_dataset
+from features.errors import PondError
+from features.lake import Lake, write_synced
+from features.shop import Shop
+from models.config import PipelineConfig
+from models.release import Release
+from models.release_store import DirectoryStore
+from training.baselines import count_baskets
+from training.evaluate import INCUMBENT, POND, Evaluation, EvaluationReport, evaluate
+from training.fit import fit_models
+from training.gates import GateReport, judge_gates
+from training.plots import draw_product_map, draw_report
+from training.progress import ProgressReport, Quiet
+from training.publish import git_sha, new_release_id, publish_release, write_keepsakes
+from training.registry import model_name
+from training.settings import RunSettings
+from training.split import split_dataset
+from training.tracking import NoTracker, TrackedRun, Tracker
+
+LIBRARIES: Final = ("numpy", "scipy", "polars", "implicit", "rectools-lightfm", "scikit-learn", "faiss-cpu", "lightgbm")
+
+
+class TrainReport(BaseModel):
+    """What a run did; also what `run.json` says at its end."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shop: str
+    release_id: str
+    as_of: int = Field(description="UTC µs; the release has seen everything strictly before")
+    promoted: bool
+    content_digest: str
+    dataset_digest: str
+    counts: dict[str, int]
+    evaluation: EvaluationReport
+    gates: GateReport
+    seconds: dict[str, float] = Field(description="Wall time of each step")
+    warnings: tuple[str, ...]
+    run_dir: str
+
+
+@dataclass
+class _Run:
+    """The state of a run that is going on, and its `run.json`."""
+
+    shop: Shop
+    settings: RunSettings
+    release_id: str
+    directory: Path
+    progress: ProgressReport
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def say(self, status: str, **facts: Any) -> None:
+        """Write `run.json` anew, whole."""
+        content = {
+            "release_id": self.release_id, "shop": self.shop.name, "status": status,
+            "training": self.settings.training.model_dump(mode="json"),
+            "pipeline": self.settings.pipeline.model_dump(mode="json"),
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+            "seconds": {name: round(took, 2) for name, took in self.seconds.items()}, "warnings": self.warnings,
+        }  # fmt: skip
+        text = json.dumps(content | facts, ensure_ascii=False, indent=1)
+        write_synced(self.directory / "run.json", text.encode())
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Measure a step."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - started
+
+
+def train(
+    shop: Shop,
+    settings: RunSettings,
+    as_of: int | None = None,
+    progress: ProgressReport | None = None,
+    *,
+    promote: bool = True,
+    tracker: Tracker | None = None,
+) -> TrainReport:
+    """Train, judge, publish and (when the gates agree) promote a release of a shop.
+
+    Parameters
+    ----------
+    as_of : int, optional
+        UTC µs; nothing at or after it is seen. Default: just after the last event.
+    promote : bool
+        False: the release is published but does not serve, whatever the gates say.
+    tracker : Tracker, optional
+        Default: none; `training.tracking.open_tracker` opens MLflow.
+
+    Raises
+    ------
+    GateRefused
+        After everything is recorded: the release is kept as challenger, and the one that served goes on serving.
+    """
+    created_at = time.time_ns() // 1000
+    release_id = new_release_id(created_at)
+    run = _Run(shop, settings, release_id, shop.root / "runs" / release_id, progress or Quiet())
+    run.directory.mkdir(parents=True)
+    run.say("running", as_of=as_of)
+    tracked = (tracker or NoTracker()).start(shop.name, release_id)
+    try:
+        report = _train(run, tracked, as_of, created_at, promote=promote)
+    except BaseException as error:
+        reason = str(error) if isinstance(error, PondError) else repr(error)
+        run.say("failed", as_of=as_of, error=reason)
+        tracked.finish(failed=True, reason=reason)
+        raise
+    if promote and not report.promoted:
+        raise report.gates.refusal(release_id)
+    return report
+
+
+def _train(run: _Run, tracked: TrackedRun, as_of: int | None, created_at: int, *, promote: bool) -> TrainReport:
+    settings = run.settings.training
+    dataset = _read(run, as_of)
+    store = DirectoryStore(run.shop.releases_dir)
+    serving = store.current_id()
+    incumbent = store.load(serving) if serving else None
+    evaluation = _judge(run, dataset, incumbent)
+    gates = judge_gates(evaluation.report, settings, first=incumbent is None)
+    with run.timed("fit for release"):
+        models = fit_models(dataset, run.settings.pipeline, run.progress)
+    facts = {
+        "release_id": run.release_id, "shop": run.shop.name, "created_at": created_at,
+        "dataset_digest": dataset.digest, "git_sha": git_sha(Path(__file__).parent), "counts": dataset.counts,
+        "metrics": evaluation.report.figures(), "gates": gates.as_facts,
+    }  # fmt: skip
+    with run.timed("publish"), run.progress.step("publish"):
+        release = publish_release(models, store, facts, settings.seed)
+    promoted = promote and (gates.passed or incumbent is None)
+    if promoted:
+        store.promote(run.release_id)
+    with run.timed("record"), run.progress.step("plots and tracking"):
+        _record(run, tracked, release, evaluation.report, dataset, promoted=promoted)
+    report = TrainReport(
+        shop=run.shop.name, release_id=run.release_id, as_of=dataset.as_of, promoted=promoted,
+        content_digest=release.manifest.content_digest, dataset_digest=dataset.digest, counts=dataset.counts,
+        evaluation=evaluation.report, gates=gates, seconds=dict(run.seconds), warnings=tuple(run.warnings),
+        run_dir=str(run.directory),
+    )  # fmt: skip
+    run.say("finished", report=report.model_dump(mode="json"))
+    return report
+
+
+def _read(run: _Run, as_of: int | None) -> Dataset:
+    lake = Lake(run.shop.lake_dir)
+    with run.timed("checks"), run.progress.step("check the data"):
+        found = run_checks(lake, run.shop)
+    run.warnings += [f"check {c.name}: {c.sentence}" for c in found if c.status == "FAIL"]
+    with run.timed("dataset"), run.progress.step("read the lake"):
+        dataset = build_dataset(lake, run.shop.name, run.shop.timezone, as_of)
+        run.say("running", as_of=dataset.as_of, dataset_digest=dataset.digest, counts=dataset.counts)
+    return dataset
+
+
+def _judge(run: _Run, dataset: Dataset, incumbent: Release | None) -> Evaluation:
+    """Fit the recipe (and the incumbent's, when it is another) on the known part and judge both."""
+    settings, config = run.settings.training, run.settings.pipeline
+    split = split_dataset(dataset, settings)
+    with run.timed("fit for evaluation"):
+        systems = {POND: fit_models(split.known, config, run.progress)}
+        other = _other_recipe(incumbent, config)
+        if other is not None:
+            systems[INCUMBENT] = fit_models(split.known, other, run.progress)
+    with run.timed("evaluate"):
+        return evaluate(split, systems, settings, run.progress)
+
+
+def _other_recipe(incumbent: Release | None, config: PipelineConfig) -> PipelineConfig | None:
+    """Return the serving release's recipe when it differs: the same one would be compared with itself.
+
+    The recipe is judged, refitted, not the release: that one may have been trained on the truth of this split.
+    """
+    if incumbent is None or incumbent.models.config.digest == config.digest:
+        return None
+    return incumbent.models.config
+
+
+def _record(
+    run: _Run, tracked: TrackedRun, release: Release, report: EvaluationReport, dataset: Dataset, *, promoted: bool
+) -> None:
+    plots = run.directory / "plots"
+    draw_report(report, plots)
+    draw_product_map(release.models, count_baskets(dataset), plots / "product_map.png", run.settings.training.seed)
+    write_keepsakes(release, run.directory)
+    write_synced(run.directory / "evaluation.json", report.model_dump_json(indent=1).encode())
+    tracked.log_params(_flat(run.settings))
+    tracked.log_metrics(_all_figures(report) | {f"seconds.{k}": v for k, v in run.seconds.items()})
+    for folder in ("plots", "release", "embeddings"):
+        tracked.log_files(run.directory / folder, folder)
+    tracked.register(model_name(run.shop.name), run.release_id, champion=promoted)
+    tracked.finish(failed=False)
+    run.warnings += tracked.warnings
+
+
+def _all_figures(report: EvaluationReport) -> dict[str, float]:
+    """Pond's figures under their own names, the others' under theirs."""
+    figures = report.figures()
+    for system in {name for scene in report.scenes.values() for name in scene.metrics} - {POND}:
+        figures |= {f"{system}.{name}": value for name, value in report.figures(system).items()}
+    return figures
+
+
+def _flat(settings: RunSettings) -> dict[str, object]:
+    """Return all settings, also the standard ones, by dotted path."""
+    config = settings.pipeline
+    tree: dict[str, Any] = {
+        "training": settings.training.model_dump(mode="json"),
+        "sources": {name: config.source(name).model_dump(mode="json") for name in config.used_sources},
+        "scenes": {name: scene.model_dump(mode="json") for name, scene in config.all_scenes.items()},
+    }
+    flat: dict[str, object] = {}
+
+    def walk(path: str, node: Any) -> None:
+        if isinstance(node, dict):
+            for name, value in node.items():
+                walk(f"{path}.{name}" if path else name, value)
+        else:
+            flat[path] = node
+
+    walk("", tree)
+    return flat | {"config_digest": config.digest}
