@@ -52,13 +52,14 @@ def customer_table(lines: Any) -> Any:
     """
     frame = nw.from_native(lines)
     counted = frame.group_by(c.CUSTOMER_ID).agg(
-        nw.len().cast(nw.Int64).alias("purchases"),
-        nw.col(_BASKET).n_unique().cast(nw.Int64).alias("baskets"),
-        nw.col(c.ITEM_ID).n_unique().cast(nw.Int64).alias("products"),
-        nw.col(_CENTS).sum().cast(nw.Int64).alias(_CENTS),
+        nw.len().alias("purchases"),
+        nw.col(_BASKET).n_unique().alias("baskets"),
+        nw.col(c.ITEM_ID).n_unique().alias("products"),
+        nw.col(_CENTS).sum().alias(_CENTS),
         nw.col(c.AT).min().alias("first_at"),
         nw.col(c.AT).max().alias("last_at"),
     )
+    counted = _whole(counted, "purchases", "baskets", "products", _CENTS)
     # A whole divisor of at least one keeps the engines from dividing by zero each in their own way.
     steps = nw.when(nw.col("baskets") > 1).then(nw.col("baskets") - 1).otherwise(nw.lit(1))
     span = nw.col("last_at") - nw.col("first_at")
@@ -69,28 +70,27 @@ def customer_table(lines: Any) -> Any:
 def product_table(lines: Any) -> Any:
     """One row per product: item_id, buyers (distinct customers), purchases, cents, first_at, last_at; all Int64."""
     frame = nw.from_native(lines)
-    return (
-        frame.group_by(c.ITEM_ID)
-        .agg(
-            nw.col(c.CUSTOMER_ID).n_unique().cast(nw.Int64).alias("buyers"),
-            nw.len().cast(nw.Int64).alias("purchases"),
-            nw.col(_CENTS).sum().cast(nw.Int64).alias(_CENTS),
-            nw.col(c.AT).min().alias("first_at"),
-            nw.col(c.AT).max().alias("last_at"),
-        )
-        .to_native()
+    counted = frame.group_by(c.ITEM_ID).agg(
+        nw.col(c.CUSTOMER_ID).n_unique().alias("buyers"),
+        nw.len().alias("purchases"),
+        nw.col(_CENTS).sum().alias(_CENTS),
+        nw.col(c.AT).min().alias("first_at"),
+        nw.col(c.AT).max().alias("last_at"),
     )
+    return _whole(counted, "purchases", "buyers", _CENTS).to_native()
 
 
 def customer_product_table(lines: Any) -> Any:
     """One row per customer and product bought: purchases, baskets, last_at; all Int64."""
     frame = nw.from_native(lines)
-    return (
-        frame.group_by(c.CUSTOMER_ID, c.ITEM_ID)
-        .agg(
-            nw.len().cast(nw.Int64).alias("purchases"),
-            nw.col(_BASKET).n_unique().cast(nw.Int64).alias("baskets"),
-            nw.col(c.AT).max().alias("last_at"),
-        )
-        .to_native()
+    counted = frame.group_by(c.CUSTOMER_ID, c.ITEM_ID).agg(
+        nw.len().alias("purchases"),
+        nw.col(_BASKET).n_unique().alias("baskets"),
+        nw.col(c.AT).max().alias("last_at"),
     )
+    return _whole(counted, "purchases", "baskets").to_native()
+
+
+def _whole(frame: Any, *names: str) -> Any:
+    """Counts as Int64 on every engine; after the grouping, since pandas groups only plain aggregations fast."""
+    return frame.with_columns(nw.col(name).cast(nw.Int64) for name in names)

@@ -95,7 +95,7 @@ def test_any_flipped_or_missing_byte_is_named_with_its_file(lake) -> None:
         damaged = [
             whole[:-1],
             b"",
-            *(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :] for i in range(0, len(whole), 7)),
+            *(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :] for i in range(0, len(whole), 29)),
         ]
         for data in damaged:
             path.write_bytes(data)

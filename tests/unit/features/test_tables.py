@@ -53,7 +53,8 @@ def test_customer_product_table_counts_baskets() -> None:
 def test_pandas_gives_the_same_tables() -> None:
     frame = EVENTS.to_pandas()
     for make, keys in (
-        (customer_table, ["customer_id"]), (product_table, ["item_id"]), (customer_product_table, ["customer_id", "item_id"])
+        (customer_table, ["customer_id"]), (product_table, ["item_id"]),
+        (customer_product_table, ["customer_id", "item_id"]),
     ):  # fmt: skip
         ours = make(purchase_lines(EVENTS)).sort(keys)
         theirs = pl.from_pandas(make(purchase_lines(frame))).sort(keys)
