@@ -21,7 +21,7 @@ import orjson
 import polars as pl
 
 from features import columns as c
-from features.contracts import table_named
+from features.contracts import Meaning, table_named
 from features.errors import ServiceUnreachable, StorageFull
 from features.lake import Lake, storage_errors
 from service import scripts
@@ -205,16 +205,25 @@ class Drain:
 
 
 def _frame(table: str, rows: list[dict[str, Any]]) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
-    """Return the rows with the contract's types, and those that do not have them."""
-    schema = table_named(table).schema
-    try:
-        return pl.DataFrame(rows, schema=schema), []
-    except (pl.exceptions.PolarsError, TypeError, OverflowError):
-        if len(rows) == 1:
-            return pl.DataFrame(schema=schema), rows
-    half = len(rows) // 2
-    (left, bad_left), (right, bad_right) = _frame(table, rows[:half]), _frame(table, rows[half:])
-    return pl.concat([left, right]), bad_left + bad_right
+    """Return the rows with the contract's types, and those that do not have them (Polars would make them null)."""
+    columns = table_named(table).columns
+    good, bad = [], []
+    for row in rows:
+        (good if all(_fits(row.get(column.name), column.meaning) for column in columns) else bad).append(row)
+    return pl.DataFrame(good, schema=table_named(table).schema), bad
+
+
+def _fits(value: Any, meaning: Meaning) -> bool:
+    if value is None:
+        return True
+    if meaning == "list":
+        return isinstance(value, list) and all(isinstance(text, str) for text in value)
+    if meaning in ("moment", "whole"):
+        bits = 63 if meaning == "moment" else 31
+        return isinstance(value, int) and not isinstance(value, bool) and -(2**bits) <= value < 2**bits
+    if meaning == "amount":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, str)
 
 
 @dataclass(frozen=True, slots=True)
