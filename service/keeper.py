@@ -207,7 +207,8 @@ class Drain:
 def _frame(table: str, rows: list[dict[str, Any]]) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     """Return the rows with the contract's types, and those that do not have them (Polars would make them null)."""
     columns = table_named(table).columns
-    good, bad = [], []
+    good: list[dict[str, Any]] = []
+    bad: list[dict[str, Any]] = []
     for row in rows:
         (good if all(_fits(row.get(column.name), column.meaning) for column in columns) else bad).append(row)
     return pl.DataFrame(good, schema=table_named(table).schema), bad
