@@ -62,7 +62,8 @@ def test_empty_shop_skips_every_check(shop) -> None:
         (
             "order",
             "events",
-            [event(3, 1, event_id="x", kind="open", touch_id="t"), event(4, 1, event_id="y", kind="sent", touch_id="t")],
+            [event(3, 1, event_id="u", kind="open", touch_id="t"),
+             event(4, 1, event_id="y", kind="sent", touch_id="t")],
         ),
         ("duplicates", "events", [event(1, 1, event_id=f"x{n}") for n in range(100)]),
         ("gaps", "events", [event(60, 1, event_id="x")]),
