@@ -85,4 +85,16 @@ def _show_rejects(session: Session, made: "IngestReport") -> None:
 
 def check(ctx: typer.Context, shop: ShopName) -> None:
     """Check the shop's data: order, duplicates, gaps, unknown ids, prices, sudden changes of volume …"""
+    from features.checks import run_checks
+    from features.errors import ChecksFailed
+    from features.lake import Lake
+    from pond.cli.tables import table
+
     session = session_of(ctx)
+    opened = session.shop(shop)
+    found = run_checks(Lake(opened.lake_dir), opened)
+    rows = [(f.name, f.status, f"{f.count:,}", f.sentence, ", ".join(f.examples)) for f in found]
+    session.out.print(table(("check", "", "count", "found", "for example"), rows, right=("count",)))
+    failed = [f.name for f in found if f.status == "FAIL"]
+    if failed:
+        raise ChecksFailed(shop, "", f"these checks failed: {', '.join(failed)}; the table says why.")

@@ -1,4 +1,166 @@
-"""placeholder"""
+"""`pond train`, `pond evaluate`, `pond recommend`: models made, judged, and asked in batch."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pond.cli.data import ShopName
+from pond.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from features.shop import Shop
+    from training.gates import GateReport
+    from training.run import TrainReport
+
+Config = Annotated[Path | None, typer.Option(help="TOML with sections [training], [sources.…], [scenes.…].")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting, such as sources.als.dim=64; may be repeated.")
+]
 
 
-def register(app): ...
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(train)
+    app.command()(evaluate)
+    app.command()(recommend)
+
+
+def train(
+    ctx: typer.Context,
+    shop: ShopName,
+    as_of: Annotated[str | None, typer.Option(help="See nothing from this moment on; default: see everything.")] = None,
+    config: Config = None,
+    set_: Sets = None,
+    engine: Annotated[str, typer.Option(help="Where heavy steps run: local.")] = "local",
+    no_promote: Annotated[bool, typer.Option("--no-promote", help="Publish, but let the old release serve.")] = False,
+) -> None:
+    """Fit, evaluate against the serving release and honest baselines, publish, promote when the gates agree."""
+    from features.errors import UsageError
+
+    if engine != "local":
+        raise UsageError(f"There is no engine '{engine}'; use local.")
+    session = session_of(ctx)
+    train_shop(session, session.shop(shop), as_of=as_of, config=config, sets=set_ or (), promote=not no_promote)
+
+
+def train_shop(
+    session: Session,
+    shop: "Shop",
+    *,
+    as_of: str | None = None,
+    config: Path | None = None,
+    sets: "list[str] | tuple[str, ...]" = (),
+    promote: bool = True,
+) -> "TrainReport":
+    """Run a training and say what came of it; a refused release is `GateRefused` after it was recorded."""
+    from pond.cli.moments import read_moment
+    from pond.cli.progress import report
+    from training.run import train
+    from training.settings import merge_settings
+    from training.tracking import NoTracker, open_tracker
+
+    # MLflow reads it on import; its remarks about its database are not ours to make.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+    settings = merge_settings(shop, session.environ, config, sets)
+    said = settings.training
+    tracker = open_tracker(said.tracking_uri, session.home) if said.tracking else NoTracker()
+    moment = read_moment(as_of, shop.timezone) if as_of else None
+    made = train(shop, settings, moment, report(session), promote=promote, tracker=tracker)
+    _show_training(session, made)
+    return made
+
+
+def _show_training(session: Session, made: "TrainReport") -> None:
+    from pond.cli.figures import show_evaluation
+
+    show_evaluation(session, made.evaluation)
+    _show_gates(session, made.gates)
+    for warning in made.warnings:
+        session.remark(f"note: {warning}")
+    steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in made.seconds.items())
+    session.remark(f"time: {steps}")
+    state = "serves now" if made.promoted else "is kept and does not serve"
+    session.out.print(f"Release {made.release_id} {state}; the run is in {made.run_dir}", markup=False)
+
+
+def _show_gates(session: Session, gates: "GateReport") -> None:
+    for gate in gates.gates:
+        mark = "pass" if gate.passed else "FAIL"
+        session.out.print(f"gate {mark}: {gate.sentence}", style=None if gate.passed else "red", markup=False)
+    if gates.first:
+        session.out.print("first release of this shop: it serves whatever the gates say", markup=False)
+
+
+def evaluate(
+    ctx: typer.Context,
+    shop: ShopName,
+    release: Annotated[str | None, typer.Option(help="Its recipe is judged; default: the one that serves.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="time_split or last_basket; default: what the data allows.")
+    ] = None,
+    k: Annotated[str | None, typer.Option(help="Lengths of list, such as 10,20.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the whole report as JSON here.")] = None,
+) -> None:
+    """Judge a release's recipe over the full catalogue, beside popularity and personal frequency."""
+    from models.release_store import DirectoryStore
+    from pond.cli.figures import show_evaluation
+    from pond.cli.progress import report
+    from training.evaluate import evaluate_release
+    from training.settings import merge_settings
+
+    session = session_of(ctx)
+    opened = session.shop(shop)
+    store = DirectoryStore(opened.releases_dir)
+    wanted = _wanted_release(shop, release or store.current_id())
+    sets = [f"training.{name}={value}" for name, value in (("protocol", protocol), ("k", k and f"[{k}]")) if value]
+    settings = merge_settings(opened, session.environ, None, sets)
+    found = evaluate_release(opened, store.load(wanted), settings.training, report(session)).report
+    if out is not None:
+        out.write_text(found.model_dump_json(indent=1), "utf-8")
+    session.out.print(f"Release {wanted}", markup=False)
+    show_evaluation(session, found)
+
+
+def recommend(
+    ctx: typer.Context,
+    shop: ShopName,
+    scene: Annotated[str, typer.Option(help="home rebuy discover next_basket similar cart popular new, or your own.")],
+    customers: Annotated[
+        str, typer.Option(help="all, or a file: one customer_id a line, or CSV or Parquet (query_id, at, basket).")
+    ],
+    out: Annotated[Path, typer.Option(help="Where to: .parquet, .csv or .jsonl.")],
+    k: Annotated[int, typer.Option("--k", help="Items for each customer.")] = 10,
+    as_of: Annotated[str | None, typer.Option(help="The moment of the question; default: the release's.")] = None,
+    release: Annotated[str | None, typer.Option(help="Default: the one that serves.")] = None,
+) -> None:
+    """Answer many customers at once, as the service would at that moment."""
+    from features.lake import Lake
+    from models.release_store import DirectoryStore
+    from pond.cli.moments import read_moment
+    from pond.cli.progress import report
+    from training.batch import read_customers, recommend_batch, write_recommendations
+    from training.settings import merge_settings
+
+    session = session_of(ctx)
+    opened = session.shop(shop)
+    store = DirectoryStore(opened.releases_dir)
+    models = store.load(_wanted_release(shop, release or store.current_id())).models
+    rows = read_customers(customers, models)
+    answers = recommend_batch(
+        models, rows, scene, k,
+        as_of=read_moment(as_of, opened.timezone) if as_of else None, lake=Lake(opened.lake_dir),
+        workers=merge_settings(opened, session.environ).training.workers, progress=report(session),
+    )  # fmt: skip
+    write_recommendations(answers, out)
+    session.out.print(f"{len(rows):,} questions answered with {answers.height:,} items in {out}", markup=False)
+
+
+def _wanted_release(shop: str, release: str | None) -> str:
+    from features.errors import ReleaseError
+
+    if release is None:
+        raise ReleaseError(f"The shop '{shop}' has no release yet; make one with `pond train --shop {shop}`.")
+    return release

@@ -130,7 +130,9 @@ def make_calls(backend: ShopBackend, guests: Guests, show: Show) -> None:
     light, n_light = guests.light
     home, took = backend.recommend(first, "home")
     show.slate(f"Customer {first}, a regular ({n_first} baskets): home", home, took)
-    show.slate(f"Customer {second}, a regular ({n_second} baskets): next basket", *backend.recommend(second, "next_basket"))
+    show.slate(
+        f"Customer {second}, a regular ({n_second} baskets): next basket", *backend.recommend(second, "next_basket")
+    )
     show.slate(f"Customer {light}, {n_light} baskets: home", *backend.recommend(light, "home"))
     show.slate("Somebody never seen: home", *backend.recommend(STRANGER, "home"))
     seen = home["items"][0]["item_id"]

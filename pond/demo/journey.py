@@ -45,10 +45,21 @@ class JourneyFiles:
         return ("products", self.products), ("customers", self.customers), ("events", self.events)
 
 
-def write_journey(folder: Path, now: datetime) -> JourneyFiles:
-    """Write the shop's files below `folder`; `now` (aware) decides by how many weeks the year is moved."""
+def write_journey(folder: Path, now: datetime, n_households: int | None = None) -> JourneyFiles:
+    """Write the shop's files below `folder`.
+
+    Parameters
+    ----------
+    now : datetime
+        Aware; the year is moved so that it ends in the week before.
+    n_households : int, optional
+        Only the households with the smallest numbers, for tests; the products are then those that they bought.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lines, products, households = (_source(name) for name in ("transactions", "products", "demographics"))
+    if n_households is not None:
+        lines = lines.filter(pl.col("household_id").rank("dense") <= n_households)
+        products = products.join(lines, on="product_id", how="semi")
     weeks = max(0, (now.replace(tzinfo=None) - lines["transaction_timestamp"].max()) // WEEK)  # type: ignore[operator] # the column holds datetimes
     unwanted = products.filter(
         pl.col("department").is_in(NOT_GOODS) | pl.col("product_category").is_in(NOT_GOODS_CATEGORIES)

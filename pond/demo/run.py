@@ -16,7 +16,7 @@ from pond.cli.data import ingest_files
 from pond.cli.keys import created_key
 from pond.cli.session import Session
 from pond.cli.train import train_shop
-from pond.demo.calls import Show, ShopBackend, choose_guests, make_calls
+from pond.demo.calls import ShopBackend, Show, choose_guests, make_calls
 from pond.demo.journey import TIMEZONE, write_journey
 from service.guardian import stop as stop_state
 from service.settings import ServiceSettings
@@ -25,9 +25,9 @@ SHOP: Final = "complete-journey"
 STOP_SECONDS: Final = 30
 
 
-def run_demo(session: Session, *, keep_serving: bool) -> None:
-    """Go all the way; with `keep_serving` stay until Ctrl-C."""
-    shop = _shop(session)
+def run_demo(session: Session, *, keep_serving: bool, n_households: int | None = None) -> None:
+    """Go all the way; with `keep_serving` stay until Ctrl-C, with `n_households` in a small part of the shop."""
+    shop = _shop(session, n_households)
     store = DirectoryStore(shop.releases_dir)
     release = store.current_id()
     if release is None:
@@ -64,7 +64,7 @@ def with_free_port(settings: ServiceSettings) -> ServiceSettings:
         return settings.model_copy(update={"port": int(probe.getsockname()[1])})
 
 
-def _shop(session: Session) -> Shop:
+def _shop(session: Session, n_households: int | None) -> Shop:
     """Open the demo's shop with its data, made on the first run."""
     if not (session.home / "shops" / SHOP / "pond.toml").exists():
         create_shop(session.home, SHOP, TIMEZONE)
@@ -73,7 +73,7 @@ def _shop(session: Session) -> Shop:
         session.out.print(f"The data of shop {SHOP} is there from an earlier run and is used again.", markup=False)
         return shop
     _headline(session, "Read a real shop: the Complete Journey, a year of a grocery chain's receipts")
-    files = write_journey(session.home / "demo", datetime.now(UTC))
+    files = write_journey(session.home / "demo", datetime.now(UTC), n_households)
     for reason, count in files.left_out.items():
         session.out.print(f"left out: {count:,} {reason}", markup=False)
     session.out.print(f"moved by {files.weeks} weeks, so that the year ends last week; weekdays and hours as they were")
@@ -111,14 +111,16 @@ def _farewell(session: Session, url: str, key: str, *, keep_serving: bool) -> No
     out = session.out
     out.rule("[bold]Now you", align="left")
     store = session.home / "mlflow" / "mlflow.db"
+    call = (
+        f"curl -s {url}/v1/recommend -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' "
+        """-d '{"customer_id": "1", "scene": "home", "k": 5}'"""
+    )
     lines = [
         f"API documentation   {url}/docs",
         f"metrics, health     {url}/metrics   {url}/health/ready",
         f"runs and models     mlflow ui --backend-store-uri sqlite:///{store}",
         f"your key            {key}",
-        f"a call              curl -s {url}/v1/recommend -H 'Authorization: Bearer {key}' "
-        "-H 'Content-Type: application/json' "
-        """-d '{"customer_id": "1", "scene": "home", "k": 5}'""",
+        f"a call              {call}",
     ]
     for line in lines:
         out.print(line, markup=False)

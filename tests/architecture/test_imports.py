@@ -27,7 +27,9 @@ print(json.dumps({"failed": failed, "env": ours}))
 
 def run_python(code, cwd, feed=""):
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(rules.ROOT), "HOME": str(cwd), "MPLCONFIGDIR": str(cwd.parent)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, input=feed, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=env, input=feed, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
