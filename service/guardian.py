@@ -1,5 +1,6 @@
 """The embedded state server: start it or join the one that runs, stop it (see service/guardian_process.py)."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -66,6 +67,8 @@ def stop(settings: ServiceSettings) -> None:
         while time.monotonic() < deadline:
             holders = [name for name in ("guardian", "server") if not is_free(state / f"{name}.lock")]
             if not holders:
+                with contextlib.suppress(OSError):  # not there, or somebody else's files in it
+                    Path(_recorded_socket(state)).parent.rmdir()
                 return
             if holders[0] not in asked:  # the guardian takes its server along; a server without guardian goes alone
                 terminate(state / f"{holders[0]}.pid")
