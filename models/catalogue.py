@@ -13,6 +13,7 @@ from models.recommenders.content_based import ContentBasedConfig, ContentBasedMo
 from models.recommenders.hybrid import HybridConfig, HybridModel, fit_hybrid
 from models.recommenders.itemknn import ItemKnnConfig, ItemKnnModel, fit_itemknn
 from models.recommenders.newest import NewestConfig, NewestModel, fit_newest
+from models.recommenders.next_basket import NextBasketConfig, NextBasketModel, fit_next_basket
 from models.recommenders.popular import PopularConfig, PopularModel, fit_popular
 from models.recommenders.repeat import RepeatConfig, RepeatModel, fit_repeat
 from models.seams import CandidateSource
@@ -30,6 +31,7 @@ class SourceEntry:
 SOURCES: Final[dict[str, SourceEntry]] = {
     "popular": SourceEntry(PopularConfig, PopularModel, fit_popular),
     "repeat": SourceEntry(RepeatConfig, RepeatModel, fit_repeat),
+    "next_basket": SourceEntry(NextBasketConfig, NextBasketModel, fit_next_basket),
     "itemknn": SourceEntry(ItemKnnConfig, ItemKnnModel, fit_itemknn),
     "als": SourceEntry(AlsConfig, AlsModel, fit_als),
     "hybrid": SourceEntry(HybridConfig, HybridModel, fit_hybrid),
