@@ -167,7 +167,7 @@ def build_dataset(tables: Tables, shop: str, timezone: str, as_of: int | None = 
     if as_of is None:
         last = events.select(pl.col(c.AT).max()).collect().item()
         as_of = int(last) + 1 if last is not None else 0
-    refused = _refused(tables, as_of)
+    refused = refused_customers(tables, as_of)
     events = events.filter((pl.col(c.AT) < as_of) & ~pl.col(c.CUSTOMER_ID).is_in(refused))
     customers = _entities(tables, "customers", c.CUSTOMER_ID, events, as_of, drop=refused)
     items = {
@@ -181,7 +181,7 @@ def build_dataset(tables: Tables, shop: str, timezone: str, as_of: int | None = 
     )  # fmt: skip
 
 
-def _refused(tables: Tables, as_of: int) -> list[str]:
+def refused_customers(tables: Tables, as_of: int) -> list[str]:
     """Customers whose last word on the purpose `personalization` before `as_of` was `off`."""
     said = (
         tables.scan("consents")

@@ -1,0 +1,67 @@
+"""Which word counts when a setting is said more than once."""
+
+import pytest
+
+from features.errors import ContractError, UsageError
+from features.shop import create_shop
+from models.config import DEFAULT_SCENES
+from training.settings import merge_settings
+
+
+@pytest.fixture
+def shop(tmp_path):
+    made = create_shop(tmp_path, "tea", "Asia/Shanghai")
+    with made.config_file.open("a") as file:
+        file.write("[training]\nseed = 1\ncustomers = 11\n[sources.popular]\nhalf_life_days = 7\n")
+    return made
+
+
+def test_shop_file_comes_before_environment_before_file_before_command_line(shop, tmp_path):
+    told = tmp_path / "told.toml"
+    told.write_text("[training]\nseed = 3\n")
+    assert merge_settings(shop, {}).training.seed == 1
+    env = {"POND_TRAINING__SEED": "2", "POND_HOME": "/x", "PATH": "/bin"}
+    assert merge_settings(shop, env).training.seed == 2
+    assert merge_settings(shop, env, told).training.seed == 3
+    last = merge_settings(shop, env, told, ["training.seed=4"])
+    assert last.training.seed == last.pipeline.seed == 4
+    assert last.training.customers == 11
+    assert last.pipeline.source("popular").half_life_days == 7
+
+
+def test_one_weight_of_a_scene_leaves_the_others_standing(shop):
+    told = merge_settings(shop, {}, sets=["scenes.home.sources.popular=0.9"]).pipeline
+    home = told.all_scenes["home"]
+    assert home.sources == dict(DEFAULT_SCENES["home"].sources) | {"popular": 0.9}
+    assert home.category_decay == DEFAULT_SCENES["home"].category_decay
+
+
+def test_values_are_read_as_toml_and_else_as_text(shop):
+    told = merge_settings(shop, {}, sets=["training.k=[5]", "training.protocol=last_basket"]).training
+    assert told.k == (5,)
+    assert told.protocol == "last_basket"
+
+
+@pytest.mark.parametrize(
+    ("sets", "error", "words"),
+    [
+        (["training.sed=1"], ContractError, "training.sed"),
+        (["seed"], UsageError, "--set"),
+        (["colour.red=1"], UsageError, "--set"),
+        (["sources.nosuch.x=1"], ContractError, "no source"),
+        (["training.scenes=['nowhere']"], ContractError, "no scene 'nowhere'"),
+        (["training.seed.deep=1"], UsageError, "not a section"),
+    ],
+)
+def test_a_mistake_is_named(shop, sets, error, words):
+    with pytest.raises(error, match=words):
+        merge_settings(shop, {}, sets=sets)
+
+
+def test_an_unknown_section_of_a_file_is_refused(shop, tmp_path):
+    told = tmp_path / "told.toml"
+    told.write_text("[trainig]\nseed = 3\n")
+    with pytest.raises(ContractError, match="trainig"):
+        merge_settings(shop, {}, told)
+    with pytest.raises(UsageError, match="cannot be read"):
+        merge_settings(shop, {}, tmp_path / "missing.toml")

@@ -1,0 +1,244 @@
+"""Batch recommendations: the same pipeline as the service, for a file of customers (DESIGN §7)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from features import columns as c
+from features.columns import EVENT_KINDS, ItemKind
+from features.dataset import Tables, refused_customers, with_baskets
+from features.errors import ContractError, UnreadableFile, UsageError
+from features.history import EMPTY, History
+from features.ids import IdMap
+from features.ingest.times import TimeReader
+from features.lake import storage_errors
+from models.pipeline import Request
+from models.release import Models
+from training.progress import ProgressReport, Quiet
+from training.workers import answer_all
+
+COLUMNS: Final[Mapping[str, pl.DataType]] = {
+    "query_id": pl.String(), "customer_id": pl.String(), "rank": pl.Int32(), "item_kind": pl.String(),
+    "item_id": pl.String(), "score": pl.Float32(), "stage": pl.String(), "reason_code": pl.String(),
+    "reason_zh": pl.String(), "reason_en": pl.String(),
+}  # fmt: skip
+INPUT_COLUMNS: Final = ("query_id", "customer_id", "at", "basket")
+FORMATS: Final = (".parquet", ".csv", ".jsonl")
+FORMULA_STARTS: Final = r"^[=+\-@\t\r]"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRow:
+    """One row to answer.
+
+    Attributes
+    ----------
+    query_id : str or None
+        Named in the answer when given.
+    at : int or None
+        The moment of the visit, UTC µs; None: the release's `as_of`.
+    basket : tuple of str
+        Item ids in the basket now: where scenes such as `cart` and `similar` start; never shown.
+    """
+
+    customer_id: str
+    query_id: str | None = None
+    at: int | None = None
+    basket: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Ask:
+    row: CustomerRow
+    scene: str
+    k: int
+    at: int
+    tail: History = field(default_factory=lambda: EMPTY)
+    refused: bool = False
+
+
+def read_customers(source: Path | str, models: Models) -> list[CustomerRow]:
+    """Read whom to answer: `all` customers of a release, one id a line, or CSV or Parquet with named columns.
+
+    Columns: customer_id (required), query_id, at (ISO 8601 or a number since 1970, one unit a file; naive times are the
+    shop's), basket (a list; in CSV ids separated by `|`). Other columns are a `ContractError`: a typing mistake in a
+    name would otherwise answer another question.
+    """
+    if str(source) == "all":
+        return [CustomerRow(text) for text in models.customers.ids]
+    path = Path(source)
+    frame = _frame(path)
+    unknown = [name for name in frame.columns if name not in INPUT_COLUMNS]
+    if unknown or c.CUSTOMER_ID not in frame.columns:
+        raise ContractError(
+            str(path), unknown[0] if unknown else c.CUSTOMER_ID,
+            f"columns may be {', '.join(INPUT_COLUMNS)}, and customer_id is required; rename or remove the others.",
+        )  # fmt: skip
+    missing = frame[c.CUSTOMER_ID].is_null() | (frame[c.CUSTOMER_ID].cast(pl.String) == "")
+    if missing.any():
+        lines = tuple(str(i + 1) for i in missing.arg_true().head(3).to_list())
+        raise ContractError(
+            str(path), c.CUSTOMER_ID, "is missing; give every row a customer", int(missing.sum()), lines
+        )
+    n = len(frame)
+    query_ids = frame["query_id"].cast(pl.String).to_list() if "query_id" in frame.columns else [None] * n
+    moments = _moments(path, frame["at"], models.timezone) if "at" in frame.columns else [None] * n
+    baskets = _baskets(path, frame["basket"]) if "basket" in frame.columns else [()] * n
+    who = frame[c.CUSTOMER_ID].cast(pl.String).to_list()
+    return [CustomerRow(*row) for row in zip(who, query_ids, moments, baskets, strict=True)]
+
+
+def _frame(path: Path) -> pl.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            return pl.read_parquet(path)
+        text = path.read_text("utf-8-sig")
+        header = text.partition("\n")[0]
+        if c.CUSTOMER_ID in header or "," in header:
+            return pl.read_csv(text.encode(), infer_schema=False)
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no file {path}; give a file of customers, or all.") from error
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(str(path), "is not UTF-8; save it as UTF-8.") from error
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise UnreadableFile(str(path), f"cannot be read as its name says ({reason}).") from error
+    ids = [line.strip() for line in text.splitlines() if line.strip()]
+    return pl.DataFrame({c.CUSTOMER_ID: ids}, schema={c.CUSTOMER_ID: pl.String})
+
+
+def _moments(path: Path, cells: pl.Series, timezone: str) -> list[int | None]:
+    at, reasons = TimeReader(timezone).read(str(path), "at", cells)
+    bad = reasons.is_not_null()
+    if bad.any():
+        row = int(bad.arg_true()[0])
+        raise ContractError(str(path), "at", str(reasons[row]), int(bad.sum()), (str(cells[row]),))
+    return at.to_list()
+
+
+def _baskets(path: Path, cells: pl.Series) -> list[tuple[str, ...]]:
+    if cells.dtype == pl.String:
+        return [tuple(part for part in text.split("|") if part) if text else () for text in cells.to_list()]
+    if isinstance(cells.dtype, pl.List):
+        return [tuple(items) if items is not None else () for items in cells.cast(pl.List(pl.String)).to_list()]
+    raise ContractError(str(path), "basket", f"holds {cells.dtype}; give a list of item ids or text separated by |.")
+
+
+def recommend_batch(
+    models: Models, rows: Sequence[CustomerRow], scene: str, k: int, *, as_of: int | None = None,
+    lake: Tables | None = None, workers: int = 2, progress: ProgressReport | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """Answer rows in one scene; columns as `COLUMNS` (query_id only when some row has one), in the order of the rows.
+
+    Each row is answered from what lies strictly before its `at` (default `as_of`, default the release's own): the
+    release's history cut there and, with a `lake`, the customer's events between the release and that moment. The
+    models themselves are the release's. Who refused personalization by then is answered as a stranger.
+    """
+    if scene not in models.config.all_scenes:
+        known = ", ".join(models.config.all_scenes)
+        raise UsageError(f"There is no scene '{scene}'; known are {known}.")
+    if k < 1:
+        raise UsageError(f"k is {k}; ask for at least one item.")
+    moment = models.as_of if as_of is None else as_of
+    asks = [_Ask(row, scene, k, moment if row.at is None else row.at) for row in rows]
+    progress = progress or Quiet()
+    if lake is not None:
+        asks = _with_later_events(models, asks, lake)
+    with progress.step(f"recommend {scene}", len(asks)) as advance:
+        frames = answer_all(models, recommend_chunk, asks, workers, advance)
+    answer = pl.concat([pl.DataFrame(schema=dict(COLUMNS)), *frames])
+    return answer if any(row.query_id is not None for row in rows) else answer.drop("query_id")
+
+
+def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> pl.DataFrame:
+    """Answer some rows (run in worker processes)."""
+    parts: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for ask in asks:
+        start = models.items.idxs(ask.row.basket)
+        starts_from = models.config.all_scenes[ask.scene].start_from
+        customer = -1 if ask.refused else models.customers.ids.idx(ask.row.customer_id)
+        query = models.query(customer, ask.at, ask.tail, start if starts_from == "seeds" else start[:0])
+        slate = models.pipeline.recommend(Request(query, ask.scene, ask.k, basket=start), models.items)
+        for rank, pick in enumerate(slate.picks, start=1):
+            row = (
+                ask.row.query_id, ask.row.customer_id, rank, ItemKind.product.name, models.items.text(pick.item_idx),
+                pick.score, pick.stage, pick.reason.code, pick.reason.zh, pick.reason.en,
+            )  # fmt: skip
+            for values, value in zip(parts.values(), row, strict=True):
+                values.append(value)
+    return pl.DataFrame(parts, schema=dict(COLUMNS))
+
+
+def _with_later_events(models: Models, asks: Sequence[_Ask], lake: Tables) -> list[_Ask]:
+    """Give each row asked after the release the customer's events since, and make strangers of who refused by then."""
+    last = max((ask.at for ask in asks), default=0)
+    if last <= models.as_of:
+        return list(asks)
+    refused = set(refused_customers(lake, last))
+    wanted = sorted({ask.row.customer_id for ask in asks if ask.at > models.as_of} - refused)
+    tails = read_tails(lake, models, wanted, last)
+    return [
+        replace(ask, tail=tails.get(ask.row.customer_id, EMPTY), refused=ask.row.customer_id in refused)
+        if ask.at > models.as_of
+        else ask
+        for ask in asks
+    ]
+
+
+def read_tails(lake: Tables, models: Models, customer_ids: Sequence[str], until: int) -> dict[str, History]:
+    """Read some customers' product events from the release's `as_of` on and before `until`, in the release's indexes."""
+    code = {name: number for number, name in enumerate(EVENT_KINDS)}
+    who = pl.Series(customer_ids, dtype=pl.String)
+    wanted = pl.LazyFrame({c.CUSTOMER_ID: who, "u": np.arange(len(who), dtype=np.int32)})
+    rows = (
+        lake.scan("events")
+        .filter(
+            (pl.col(c.AT) >= models.as_of) & (pl.col(c.AT) < until)
+            & (pl.col(c.ITEM_KIND) == ItemKind.product.name) & pl.col(c.ITEM_ID).is_not_null()
+        )
+        .join(wanted, on=c.CUSTOMER_ID)
+        .with_columns(pl.col(c.KIND).replace_strict(code, return_dtype=pl.UInt8))
+        .sort("u", c.AT, c.EVENT_ID)
+        .pipe(with_baskets, models.timezone)
+        .collect()
+    )  # fmt: skip
+    return {
+        customer_ids[int(part["u"][0])]: _history(part, models.products.ids)
+        for part in rows.partition_by("u", maintain_order=True)
+    }
+
+
+def _history(rows: pl.DataFrame, products: IdMap) -> History:
+    return History(
+        products.idxs(rows[c.ITEM_ID].to_list()), rows[c.AT].to_numpy().astype(np.int64),
+        rows[c.KIND].to_numpy().astype(np.uint8), rows[c.QUANTITY].fill_null(1).to_numpy().astype(np.float32),
+        rows[c.PRICE].fill_null(float("nan")).to_numpy().astype(np.float32),
+        rows["order_idx"].to_numpy().astype(np.int32),
+    )  # fmt: skip
+
+
+def write_recommendations(frame: pl.DataFrame, path: Path) -> None:
+    """Write Parquet, CSV or JSON lines by the extension; the file appears whole or not at all.
+
+    In CSV, texts that a spreadsheet would run as a formula (starting with = + - @) get a `'` before them.
+    """
+    if path.suffix not in FORMATS:
+        raise UsageError(f"{path.name}: the extension says the format; use one of {', '.join(FORMATS)}.")
+    if not path.parent.is_dir():
+        raise UsageError(f"There is no directory {path.parent}; create it first.")
+    writing = path.with_name(f".{path.name}.writing")
+    try:
+        with storage_errors(path):
+            if path.suffix == ".parquet":
+                frame.write_parquet(writing)
+            elif path.suffix == ".csv":
+                frame.with_columns(pl.col(pl.String).str.replace(f"({FORMULA_STARTS})", "'$1")).write_csv(writing)
+            else:
+                frame.write_ndjson(writing)
+            writing.replace(path)
+    finally:
+        writing.unlink(missing_ok=True)
