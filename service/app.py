@@ -40,13 +40,15 @@ def create_app(settings: ServiceSettings, clock: Callable[[], int] = now_us) -> 
             yield {"worker": worker}
 
     app = FastAPI(
-        title=TITLE, version=VERSION, description=DESCRIPTION, lifespan=lifespan, max_body_size=settings.body_bytes,
+        title=TITLE, version=VERSION, description=DESCRIPTION, lifespan=lifespan,
         telemetry=telemetry(settings.otlp_endpoint), redirect_slashes=False,
     )  # fmt: skip
     for theme in (decisions, events, catalogue, customers, admin, health):
         app.include_router(theme.router)
     install_problems(app)
-    app.add_middleware(Door, metrics=metrics, requests_at_once=settings.requests_at_once)
+    app.add_middleware(
+        Door, metrics=metrics, requests_at_once=settings.requests_at_once, body_bytes=settings.body_bytes
+    )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's own way to extend the document
     return app
 

@@ -124,7 +124,8 @@ class Decider:
         body = _body(command, known, slate, answer, explore={"share": self._settings.explore_share, "seed": seed})
         decision = Decision(decision_id, who, known.now, command.scene, known.serving.release_id, body)
         await self._log(shop, decision, is_reachable=known.state is not None)
-        self._metrics.count_answer(shop, command.scene, slate, _causes(command, known, slate))
+        stages = [pick.stage for pick in slate.picks]
+        self._metrics.count_answer(shop, command.scene, stages, _causes(command, known, slate))
         return answer
 
     async def _known(self, serving: ServingSet, command: Command) -> Known:

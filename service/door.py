@@ -1,6 +1,6 @@
 """The door: what every request passes first and every answer passes last.
 
-Request ids, the admission limit, secure headers, one log line and the counts; an error nobody expected becomes a
+Request ids, limits of number and size, secure headers, one log line and the counts; an error nobody expected becomes a
 problem without details.
 """
 
@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.observe import Metrics, request_id_of
@@ -26,8 +27,8 @@ POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 class Door:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, requests_at_once: int) -> None:
-        self._app, self._metrics, self._limit = app, metrics, requests_at_once
+    def __init__(self, app: ASGIApp, metrics: Metrics, requests_at_once: int, body_bytes: int) -> None:
+        self._app, self._metrics, self._limit, self._body_bytes = app, metrics, requests_at_once, body_bytes
         self._inside = 0
         self._log = structlog.get_logger("pond.service")
 
@@ -72,9 +73,19 @@ class Door:
             self._metrics.refused.inc()
             await answered(problem_of(TooBusy(), scope["state"]["request_id"]))(scope, receive, send)
             return
+        left = self._body_bytes
+
+        async def receive_within_limit() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413)
+            return message
+
         self._inside += is_limited
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive_within_limit, send)
         finally:
             self._inside -= is_limited
 

@@ -19,7 +19,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from features.ids import stable_hash
-from models.pipeline import Slate
 
 MULTIPROC_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -94,11 +93,11 @@ class Metrics:
             multiprocess_mode="livesum",
         )  # fmt: skip
 
-    def count_answer(self, shop: str, scene: str, slate: Slate, causes: Iterable[str]) -> None:
-        """Count a slate, the stages of its places and what degraded it."""
+    def count_answer(self, shop: str, scene: str, stages: Iterable[str], causes: Iterable[str]) -> None:
+        """Count a slate, what chose each of its places, and what degraded it."""
         self.answers.labels(shop, scene).inc()
-        for pick in slate.picks:
-            self.picks.labels(shop, pick.stage).inc()
+        for stage in stages:
+            self.picks.labels(shop, stage).inc()
         for cause in causes:
             self.degraded.labels(shop, cause).inc()
 

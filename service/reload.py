@@ -68,10 +68,11 @@ class Reloader:
         return self._refused.get(shop)
 
     async def _follow(self, shop: Shop) -> None:
-        serving = self._sets.release_id(shop.name)
-        wanted = ""
+        serving, wanted = self._sets.release_id(shop.name), ""
         try:
             wanted = DirectoryStore(shop.releases_dir).current_id() or ""
+            if wanted == serving:
+                self._refused.pop(shop.name, None)
             if not wanted or wanted == serving or self._is_left_alone(shop.name, wanted):
                 return
             fresh = await asyncio.to_thread(self._loaded, shop, wanted)

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
+import numpy as np
+
 from features import columns as c
 from features.errors import ReleaseError
 from features.shop import Shop
 from models.items import ItemTable
 from models.pipeline import Pipeline, Request
+from models.recommenders.newest import UNKNOWN, NewestModel
 from models.release import Models, Release
 from service.journal import CATALOGUE, NOTHING_YET, Watermark
 from service.problems import NoRelease
@@ -35,6 +38,8 @@ class ServingSet:
         Journal id of the last catalogue change contained.
     watermarks : mapping
         By partition, what of the journal the release contains: a customer's live tail is what lies above.
+    pipeline : Pipeline
+        The one evaluation ran; `newest` also knows products that came since.
     """
 
     shop: Shop
@@ -42,6 +47,7 @@ class ServingSet:
     items: ItemTable
     catalogue: str
     watermarks: Mapping[str, Watermark]
+    pipeline: Pipeline
 
     @classmethod
     def of(cls, shop: Shop, release: Release) -> Self:
@@ -52,7 +58,8 @@ class ServingSet:
                 f"not to '{shop.name}'; promote one of this shop."
             )
         marks = read_watermarks(release.manifest.watermarks)
-        return cls(shop, release, release.models.items, marks.get(CATALOGUE, NOTHING_YET).id, marks)
+        models = release.models
+        return cls(shop, release, models.items, marks.get(CATALOGUE, NOTHING_YET).id, marks, models.pipeline)
 
     @property
     def release_id(self) -> str:
@@ -64,22 +71,26 @@ class ServingSet:
         """Its models."""
         return self.release.models
 
-    @property
-    def pipeline(self) -> Pipeline:
-        """The pipeline that evaluation ran."""
-        return self.models.pipeline
-
     def with_changes(self, rows: Sequence[Mapping[str, Any]], catalogue: str) -> Self:
         """Return the serving set after catalogue changes (full product rows) up to the journal id `catalogue`."""
-        fresh = [row for row in rows if int(row.get(c.VALID_FROM) or 0) >= self._trained_from(str(row[c.PRODUCT_ID]))]
-        return replace(self, items=self.items.with_changes(fresh) if fresh else self.items, catalogue=catalogue)
+        fresh = [self._dated(row) for row in rows if self._is_newer(row)]
+        if not fresh:
+            return replace(self, catalogue=catalogue)
+        items = self.items.with_changes(fresh)
+        return replace(self, items=items, catalogue=catalogue, pipeline=_with_arrivals(self.models, items))
 
-    def _trained_from(self, product_id: str) -> int:
-        """When the row that the release was trained with became valid: a file loaded later beats an older change."""
-        frame, idx = self.models.products.frame, self.models.products.ids.idx(product_id)
+    def _is_newer(self, row: Mapping[str, Any]) -> bool:
+        """Whether a change came after the row the release was trained with: a file loaded later beats it."""
+        frame, idx = self.models.products.frame, self.models.products.ids.idx(str(row[c.PRODUCT_ID]))
         if idx < 0 or c.VALID_FROM not in frame.columns:
-            return 0
-        return int(frame[c.VALID_FROM][idx] or 0)
+            return True
+        return int(row.get(c.VALID_FROM) or 0) >= int(frame[c.VALID_FROM][idx] or 0)
+
+    def _dated(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Let a product that the release does not know and that does not say when it came have come with its row."""
+        if row.get("created_at") is not None or self.models.products.ids.idx(str(row[c.PRODUCT_ID])) >= 0:
+            return row
+        return {**row, "created_at": row.get(c.VALID_FROM)}
 
     def warm(self, at: int) -> None:
         """Answer every scene for a stranger and a known customer: pages are read and caches made before it serves."""
@@ -92,6 +103,17 @@ class ServingSet:
 def read_watermarks(said: Mapping[str, str]) -> dict[str, Watermark]:
     """Read a manifest's watermarks: partition → `<epoch>:<stream id>`."""
     return {partition: Watermark(*text.rpartition(":")[::2]) for partition, text in said.items()}
+
+
+def _with_arrivals(models: Models, items: ItemTable) -> Pipeline:
+    """Return the pipeline with the products that came after training among the newest."""
+    newest = models.sources.get("newest")
+    if not items.added or not isinstance(newest, NewestModel):
+        return models.pipeline
+    arrived_at = np.concatenate([newest.arrived_at, items.starts_at[items.n_trained :]])
+    order = np.argsort(-arrived_at, kind="stable").astype(np.int32)
+    grown = NewestModel(newest.config, arrived_at, order[: int((arrived_at > UNKNOWN).sum())])
+    return replace(models.pipeline, sources={**models.sources, "newest": grown})
 
 
 class ServingSets:

@@ -30,7 +30,8 @@ from service.observe import MULTIPROC_DIR, configure_logs
 from service.settings import ServiceSettings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-START_SECONDS: Final = 60.0
+# Workers import compiled libraries: seconds on an idle machine, a minute on a busy one.
+START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 20.0
 QUICK_DEATH_SECONDS: Final = 5.0
 LONGEST_WAIT_SECONDS: Final = 5.0
@@ -103,14 +104,16 @@ class Supervisor:
             if all(child.process is None or child.process.poll() is not None for child in self._workers):
                 raise ServiceUnreachable("The workers do not start; the lines above say why.")
             if time.monotonic() > deadline:
-                raise ServiceUnreachable("No worker answered within a minute; see the log.")
+                raise ServiceUnreachable("No worker answered within three minutes; see the log.")
             time.sleep(POLL_SECONDS)
 
     def _revive(self) -> None:
         now = time.monotonic()
         for child in (*self._workers, self._keeper):
             if child.process is not None and child.process.poll() is not None:
-                self._log.error("child_died", module=child.module, pid=child.process.pid, code=child.process.returncode)
+                self._log.error(
+                    "child_died", module=child.module, child=child.process.pid, code=child.process.returncode
+                )
                 self._forget(child)
                 is_quick = now - child.began < QUICK_DEATH_SECONDS
                 child.wait = min(LONGEST_WAIT_SECONDS, max(0.1, child.wait * 2)) if is_quick else 0.0
@@ -130,7 +133,7 @@ class Supervisor:
             try:
                 child.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self._log.warning("child_killed", module=child.module, pid=child.process.pid)
+                self._log.warning("child_killed", module=child.module, child=child.process.pid)
                 child.process.kill()
                 child.process.wait()
             self._forget(child)
