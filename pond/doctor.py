@@ -1,6 +1,5 @@
 """`pond doctor`: what this machine has, what it lacks, and how to get it."""
 
-import importlib
 import importlib.metadata
 import os
 import re
@@ -111,10 +110,11 @@ def look_at_libraries(names: tuple[str, ...] = COMPILED) -> Finding:
     """Whether the compiled libraries load on this machine."""
     broken = []
     for name in names:
-        try:
-            importlib.import_module(name)
-        except (ImportError, OSError) as error:
-            broken.append(f"{name} ({error})")
+        # A process for each: a library built for another processor does not raise, it kills.
+        done = subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:] or [f"ended with {done.returncode}"]
+            broken.append(f"{name} ({last[0]})")
     if broken:
         return Finding("compiled libraries", "missing", "; ".join(broken), "Run `make setup` again on this machine.")
     return Finding("compiled libraries", "ok", ", ".join(names))

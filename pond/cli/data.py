@@ -79,8 +79,8 @@ def ingest_files(
 
 def _show_rejects(session: Session, made: "IngestReport") -> None:
     for reason, count in list(made.reasons.items())[:5]:
-        session.err.print(f"  {count:,} × {reason}", markup=False)
-    session.err.print(f"  Rejected rows with line and reason: {made.rejects_file}", markup=False)
+        session.err.print(f"  {count:,} × {reason}", markup=False, soft_wrap=True)
+    session.err.print(f"  Rejected rows with line and reason: {made.rejects_file}", markup=False, soft_wrap=True)
 
 
 def check(ctx: typer.Context, shop: ShopName) -> None:

@@ -13,19 +13,17 @@ SHOWN = ("recall", "ndcg", "hit_rate", "mrr")
 def show_evaluation(session: Session, report: EvaluationReport) -> None:
     """Print a report: one table a scene, and what was judged how."""
     out = session.out
-    out.print(
-        f"{report.n_customers:,} customers, protocol {report.protocol}, {report.horizon_days} days ahead", markup=False
-    )
+    session.say(f"{report.n_customers:,} customers, protocol {report.protocol}, {report.horizon_days} days ahead")
     if report.note:
-        out.print(report.note, markup=False)
+        session.say(report.note)
     for scene in report.scenes.values():
         out.print(_scene_table(scene))
         for against, differences in scene.differences.items():
-            out.print("  " + _compared(against, differences), markup=False)
+            session.say("  " + _compared(against, differences))
         sources = ", ".join(
             f"{name} {share:.0%}" for name, share in sorted(scene.stage_share.items(), key=lambda s: -s[1])
         )
-        out.print(f"  places filled by: {sources}", markup=False)
+        session.say(f"  places filled by: {sources}")
 
 
 def _scene_table(scene: SceneReport) -> object:

@@ -26,7 +26,7 @@ def create(
 ) -> None:
     """Make a key and print it, the only time it is seen."""
     session = session_of(ctx)
-    session.out.print(created_key(session, shop, role), markup=False)
+    session.say(created_key(session, shop, role))
     session.remark("Keep it now: only its hash is stored.")
 
 
@@ -71,7 +71,7 @@ def revoke(
         control.revoke_key(session.shop(shop).name, key)
     finally:
         control.close()
-    session.out.print(f"{key} is revoked.", markup=False)
+    session.say(f"{key} is revoked.")
 
 
 def _control(session: Session) -> "ControlPlane":

@@ -32,4 +32,4 @@ def doctor(ctx: typer.Context) -> None:
     if missing:
         print(f"pond: missing here: {', '.join(missing)}.", file=sys.stderr)
         raise typer.Exit(MISSING)
-    session.out.print("Everything that is needed is here.")
+    session.say("Everything that is needed is here.")

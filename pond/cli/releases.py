@@ -24,7 +24,7 @@ def releases(ctx: typer.Context, shop: ShopName) -> None:
     store = DirectoryStore(session.shop(shop).releases_dir)
     found, current = store.list(), store.current_id()
     if not found:
-        session.out.print(f"No release of {shop} yet: pond train --shop {shop}", markup=False)
+        session.say(f"No release of {shop} yet: pond train --shop {shop}")
         return
     rows = [
         (
@@ -44,7 +44,7 @@ def promote(ctx: typer.Context, release: Annotated[str, typer.Argument(help="Its
 
     session = session_of(ctx)
     DirectoryStore(session.shop(shop).releases_dir).promote(release)
-    session.out.print(f"{release} serves {shop} now.", markup=False)
+    session.say(f"{release} serves {shop} now.")
 
 
 def rollback(ctx: typer.Context, shop: ShopName) -> None:
@@ -53,4 +53,4 @@ def rollback(ctx: typer.Context, shop: ShopName) -> None:
 
     session = session_of(ctx)
     back = DirectoryStore(session.shop(shop).releases_dir).rollback()
-    session.out.print(f"{back} serves {shop} again.", markup=False)
+    session.say(f"{back} serves {shop} again.")

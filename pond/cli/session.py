@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from features.shop import Shop, open_shop
-
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from features.shop import Shop
+
 DEFAULT_HOME: Final = "var"
 PREFIX: Final = "POND_"
+FILE_WIDTH: Final = 140
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Session:
         """Where results go: standard output, plain when it is not a terminal."""
         from rich.console import Console
 
-        return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
 
     @cached_property
     def err(self) -> "Console":
@@ -66,13 +67,19 @@ class Session:
 
         return Console(stderr=True, highlight=False)
 
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line of the result whole, however long: it may be copied or read by a program."""
+        self.out.print(text, style=style, markup=False, soft_wrap=True)
+
     def remark(self, text: str) -> None:
         """Say what is going on, unless asked to be quiet."""
         if not self.quiet:
-            self.err.print(text, markup=False)
+            self.err.print(text, markup=False, soft_wrap=True)
 
-    def shop(self, name: str) -> Shop:
+    def shop(self, name: str) -> "Shop":
         """Open a shop of this home, or raise `UnknownShop`."""
+        from features.shop import open_shop
+
         return open_shop(self.home, name)
 
 

@@ -25,7 +25,7 @@ def create(
 
     session = session_of(ctx)
     shop = create_shop(session.home, name, timezone)
-    session.out.print(f"Created shop {shop.name} ({shop.timezone}) in {shop.root}", markup=False)
+    session.say(f"Created shop {shop.name} ({shop.timezone}) in {shop.root}")
 
 
 @group.command("list")
@@ -38,7 +38,7 @@ def list_(ctx: typer.Context) -> None:
     session = session_of(ctx)
     shops = list_shops(session.home)
     if not shops:
-        session.out.print(f"No shop in {session.home} yet: pond shop create NAME", markup=False)
+        session.say(f"No shop in {session.home} yet: pond shop create NAME")
         return
     rows = [(s.name, s.timezone, DirectoryStore(s.releases_dir).current_id() or "none", str(s.root)) for s in shops]
     session.out.print(table(("shop", "time zone", "release", "directory"), rows))

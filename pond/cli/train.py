@@ -83,15 +83,15 @@ def _show_training(session: Session, made: "TrainReport") -> None:
     steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in made.seconds.items())
     session.remark(f"time: {steps}")
     state = "serves now" if made.promoted else "is kept and does not serve"
-    session.out.print(f"Release {made.release_id} {state}; the run is in {made.run_dir}", markup=False)
+    session.say(f"Release {made.release_id} {state}; the run is in {made.run_dir}")
 
 
 def _show_gates(session: Session, gates: "GateReport") -> None:
     for gate in gates.gates:
         mark = "pass" if gate.passed else "FAIL"
-        session.out.print(f"gate {mark}: {gate.sentence}", style=None if gate.passed else "red", markup=False)
+        session.say(f"gate {mark}: {gate.sentence}", style=None if gate.passed else "red")
     if gates.first:
-        session.out.print("first release of this shop: it serves whatever the gates say", markup=False)
+        session.say("first release of this shop: it serves whatever the gates say")
 
 
 def evaluate(
@@ -120,7 +120,7 @@ def evaluate(
     found = evaluate_release(opened, store.load(wanted), settings.training, report(session)).report
     if out is not None:
         out.write_text(found.model_dump_json(indent=1), "utf-8")
-    session.out.print(f"Release {wanted}", markup=False)
+    session.say(f"Release {wanted}")
     show_evaluation(session, found)
 
 
@@ -155,7 +155,7 @@ def recommend(
         workers=merge_settings(opened, session.environ).training.workers, progress=report(session),
     )  # fmt: skip
     write_recommendations(answers, out)
-    session.out.print(f"{len(rows):,} questions answered with {answers.height:,} items in {out}", markup=False)
+    session.say(f"{len(rows):,} questions answered with {answers.height:,} items in {out}")
 
 
 def _wanted_release(shop: str, release: str | None) -> str:

@@ -118,7 +118,8 @@ class Show:
             )
             for n, i in enumerate(answer["items"], 1)
         ]  # fmt: skip
-        self.out.print(f"\n[bold cyan]{headline}[/]  [dim]{took_ms:.0f} ms, release {answer['release']}[/]")
+        cost = f"  {took_ms:.0f} ms, release {answer['release']}"
+        self.out.print(Text.assemble("\n", (headline, "bold cyan"), (cost, "dim")))
         self.out.print(table(("", "product", "why", "理由", "stage"), rows))
         for note in answer["degraded"]:
             self.out.print(f"  degraded: {note}", style="yellow", markup=False)

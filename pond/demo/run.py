@@ -34,7 +34,7 @@ def run_demo(session: Session, *, keep_serving: bool, n_households: int | None =
         _headline(session, "Train, evaluate, log to MLflow, publish")
         train_shop(session, shop)
     else:
-        session.out.print(f"The release {release} is there from an earlier run and is served again.", markup=False)
+        session.say(f"The release {release} is there from an earlier run and is served again.")
     settings = ServiceSettings.of(session.environ, home=session.home)
     settings = with_free_port(settings)
     _headline(session, "Serve and call")
@@ -70,13 +70,13 @@ def _shop(session: Session, n_households: int | None) -> Shop:
         create_shop(session.home, SHOP, TIMEZONE)
     shop = open_shop(session.home, SHOP)
     if Lake(shop.lake_dir).parts("events"):
-        session.out.print(f"The data of shop {SHOP} is there from an earlier run and is used again.", markup=False)
+        session.say(f"The data of shop {SHOP} is there from an earlier run and is used again.")
         return shop
     _headline(session, "Read a real shop: the Complete Journey, a year of a grocery chain's receipts")
     files = write_journey(session.home / "demo", datetime.now(UTC), n_households)
     for reason, count in files.left_out.items():
-        session.out.print(f"left out: {count:,} {reason}", markup=False)
-    session.out.print(f"moved by {files.weeks} weeks, so that the year ends last week; weekdays and hours as they were")
+        session.say(f"left out: {count:,} {reason}")
+    session.say(f"moved by {files.weeks} weeks, so that the year ends last week; weekdays and hours as they were")
     ingest_files(session, shop, files.tables, {})
     return shop
 
@@ -111,20 +111,21 @@ def _farewell(session: Session, url: str, key: str, *, keep_serving: bool) -> No
     out = session.out
     out.rule("[bold]Now you", align="left")
     store = session.home / "mlflow" / "mlflow.db"
+    mlflow = Path(sys.executable).with_name("mlflow")
     call = (
         f"curl -s {url}/v1/recommend -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' "
         """-d '{"customer_id": "1", "scene": "home", "k": 5}'"""
     )
     lines = [
-        f"API documentation   {url}/docs",
+        f"documentation       {url}/docs",
         f"metrics, health     {url}/metrics   {url}/health/ready",
-        f"runs and models     mlflow ui --backend-store-uri sqlite:///{store}",
+        f"runs and models     {mlflow} ui --backend-store-uri sqlite:///{store}",
         f"your key            {key}",
         f"a call              {call}",
     ]
     for line in lines:
-        out.print(line, markup=False)
+        session.say(line)
     if keep_serving:
-        out.print("\nServing. Ctrl-C stops.", style="bold")
+        session.say("\nServing. Ctrl-C stops.", style="bold")
     else:
-        out.print(f"\nThe service is stopped; `pond serve --home {session.home}` starts it again.", markup=False)
+        session.say(f"\nThe service is stopped; `pond serve --home {session.home}` starts it again.")

@@ -65,9 +65,11 @@ def test_a_shop_is_created_listed_and_not_created_twice(tmp_path, capsys):
 @pytest.mark.parametrize(
     "words",
     [
-        ["shop", "create", "../up"], ["shop", "create", "tea", "--timezone", "Mars/Olympus"], ["ingest", "--shop", "no"],
-        ["releases", "--shop", "no"], ["nonsense"], ["shop", "create"], ["ingest"], ["shop", "list", "--wrong"],
-        ["ingest", "--shop", "tea", "--events", "nowhere.csv"], ["train", "--shop", "no"], ["check", "--shop", "no"],
+        ["shop", "create", "../up"], ["shop", "create", "tea", "--timezone", "Mars/Olympus"], ["nonsense"],
+        ["releases", "--shop", "no"], ["ingest", "--shop", "no"], ["shop", "create"], ["ingest"],
+        ["shop", "list", "--wrong"],
+        ["ingest", "--shop", "tea", "--events", "nowhere.csv"],
+        ["train", "--shop", "no"], ["check", "--shop", "no"],
     ],
 )  # fmt: skip
 def test_a_wrong_question_is_one_sentence_and_exit_2(words, tmp_path, capsys):
