@@ -166,7 +166,9 @@ def evaluate_release(
     """
     dataset = build_dataset(Lake(shop.lake_dir), shop.name, shop.timezone, release.manifest.as_of)
     split = split_dataset(dataset, settings)
-    return evaluate(split, {POND: fit_models(split.known, release.models.config, progress)}, settings, progress)
+    return evaluate(
+        split, {POND: fit_models(split.known, release.models.config, settings, progress).models}, settings, progress
+    )
 
 
 def scene_questions(split: Split, scene: str, recipe: SceneConfig, k: int) -> list[Question]:

@@ -1,25 +1,85 @@
-"""Fitting a whole recipe on one dataset: the sources, then what learns from them."""
+"""Fitting a whole recipe on one dataset: the sources, then the rankers that learn from how the sources did lately."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
 
 from features.dataset import Dataset
+from features.errors import ContractError
+from features.item_facts import fit_item_facts
 from models.catalogue import SOURCES
 from models.config import PipelineConfig
+from models.rank.ranker import RankingRows
 from models.release import Models
 from models.rng import derived_rng
 from training.progress import ProgressReport, Quiet
+from training.ranking import learn_rankers, ranking_rows
+from training.settings import TrainingSettings
+from training.split import Split, split_all
 
 
-def fit_models(dataset: Dataset, config: PipelineConfig, progress: ProgressReport | None = None) -> Models:
-    """Fit every source that a scene asks, each with a generator derived from (seed, name), on one BLAS thread.
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Models, what their rankers learned from, and a word on each ranker."""
 
-    The same dataset, configuration and seed give the same arrays, whatever else the run does.
+    models: Models
+    lessons: dict[str, RankingRows]
+    notes: dict[str, str]
+
+
+def fit_sources(
+    dataset: Dataset, config: PipelineConfig, progress: ProgressReport | None = None, only: Collection[str] | None = None
+) -> Models:  # fmt: skip
+    """Fit every source that a scene asks (or those named), each with a generator derived from (seed, name).
+
+    One BLAS thread: the same dataset, configuration and seed give the same arrays, whatever else the run does.
     """
     progress = progress or Quiet()
     sources = {}
     with threadpool_limits(limits=1):
         for name in config.used_sources:
-            with progress.step(f"fit {name}"):
-                sources[name] = SOURCES[name].fit(dataset, config.source(name), derived_rng(config.seed, name))
-        # The learned ranker is fitted here: it needs the dataset (for earlier cuts) and the recipe, and joins `Models`.
-        return Models.of(dataset, config, sources)
+            if only is None or name in only:
+                with progress.step(f"fit {name}"):
+                    sources[name] = SOURCES[name].fit(dataset, config.source(name), derived_rng(config.seed, name))
+    return Models.of(dataset, config, sources)
+
+
+def fit_models(
+    dataset: Dataset, config: PipelineConfig, settings: TrainingSettings, progress: ProgressReport | None = None,
+    *, earlier: tuple[Split, Fitted] | None = None,
+) -> Fitted:  # fmt: skip
+    """Fit sources on all of a dataset, and rankers on questions that its latest part answers.
+
+    Parameters
+    ----------
+    earlier : (Split, Fitted), optional
+        A split of this very dataset with models already fitted on its known part (an evaluation's): they are asked,
+        nothing is fitted twice, and what they themselves learned from is learned from again.
+    """
+    progress = progress or Quiet()
+    scenes = config.ranked_scenes
+    if not scenes:
+        return Fitted(fit_sources(dataset, config, progress), {}, {})
+    try:
+        split, before = earlier or _earlier(dataset, config, settings, progress)
+    except ContractError as error:
+        return Fitted(fit_sources(dataset, config, progress), {}, dict.fromkeys(scenes, f"no ranker: {error}"))
+    lessons = {}
+    for scene in scenes:
+        with progress.step(f"answered questions of {scene}") as advance:
+            learned = ranking_rows(before.models, dataset, split, scene, advance)
+        lessons[scene] = learned.then(before.lessons[scene]) if scene in before.lessons else learned
+    models = fit_sources(dataset, config, progress)
+    with progress.step("learn to rank"):
+        rankers, notes = learn_rankers(lessons, fit_item_facts(dataset), config)
+    return Fitted(replace(models, rankers=rankers), lessons, notes)
+
+
+def _earlier(
+    dataset: Dataset, config: PipelineConfig, settings: TrainingSettings, progress: ProgressReport
+) -> tuple[Split, Fitted]:
+    """Split a dataset and fit what the rankers look at on its known part."""
+    split = split_all(dataset, settings)
+    asked = {name for scene in config.ranked_scenes for name in config.all_scenes[scene].sources}
+    return split, Fitted(fit_sources(split.known, config, progress, asked), {}, {})

@@ -22,14 +22,14 @@ from models.release import Release
 from models.release_store import DirectoryStore
 from training.baselines import count_baskets
 from training.evaluate import INCUMBENT, POND, Evaluation, EvaluationReport, evaluate
-from training.fit import fit_models
+from training.fit import Fitted, fit_models
 from training.gates import GateReport, judge_gates
 from training.plots import draw_product_map, draw_report
 from training.progress import ProgressReport, Quiet
 from training.publish import git_sha, new_release_id, publish_release, write_keepsakes
 from training.registry import model_name
 from training.settings import RunSettings
-from training.split import split_dataset
+from training.split import Split, sampled, split_all
 from training.tracking import NoTracker, TrackedRun, Tracker
 
 LIBRARIES: Final = ("numpy", "scipy", "polars", "implicit", "rectools-lightfm", "scikit-learn", "faiss-cpu", "lightgbm")
@@ -51,6 +51,7 @@ class TrainReport(BaseModel):
     gates: GateReport
     seconds: dict[str, float] = Field(description="Wall time of each step")
     warnings: tuple[str, ...]
+    rankers: dict[str, str] = Field(description="By scene: what its ranker learned from, or why the blend stays")
     run_dir: str
 
 
@@ -65,6 +66,7 @@ class _Run:
     progress: ProgressReport
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
 
     def say(self, status: str, **facts: Any) -> None:
         """Write `run.json` anew, whole."""
@@ -137,17 +139,18 @@ def _train(run: _Run, tracked: TrackedRun, as_of: int | None, created_at: int, *
     store = DirectoryStore(run.shop.releases_dir)
     serving = store.current_id()
     incumbent = store.load(serving) if serving else None
-    evaluation = _judge(run, dataset, incumbent)
+    split = split_all(dataset, settings)
+    evaluation, known = _judge(run, split, incumbent)
     gates = judge_gates(evaluation.report, settings, first=incumbent is None)
     with run.timed("fit for release"):
-        models = fit_models(dataset, run.settings.pipeline, run.progress)
+        fitted = fit_models(dataset, run.settings.pipeline, settings, run.progress, earlier=(split, known))
     facts = {
         "release_id": run.release_id, "shop": run.shop.name, "created_at": created_at,
         "dataset_digest": dataset.digest, "git_sha": git_sha(Path(__file__).parent), "counts": dataset.counts,
         "metrics": evaluation.report.figures(), "gates": gates.as_facts,
     }  # fmt: skip
     with run.timed("publish"), run.progress.step("publish"):
-        release = publish_release(models, store, facts, settings.seed)
+        release = publish_release(fitted.models, store, facts, settings.seed)
     promoted = promote and (gates.passed or incumbent is None)
     if promoted:
         store.promote(run.release_id)
@@ -156,7 +159,7 @@ def _train(run: _Run, tracked: TrackedRun, as_of: int | None, created_at: int, *
     report = TrainReport(
         shop=run.shop.name, release_id=run.release_id, as_of=dataset.as_of, promoted=promoted,
         content_digest=release.manifest.content_digest, dataset_digest=dataset.digest, counts=dataset.counts,
-        evaluation=evaluation.report, gates=gates, seconds=dict(run.seconds), warnings=tuple(run.warnings),
+        evaluation=evaluation.report, gates=gates, seconds=dict(run.seconds), warnings=tuple(run.warnings), rankers=run.notes,
         run_dir=str(run.directory),
     )  # fmt: skip
     run.say("finished", report=report.model_dump(mode="json"))
@@ -174,17 +177,18 @@ def _read(run: _Run, as_of: int | None) -> Dataset:
     return dataset
 
 
-def _judge(run: _Run, dataset: Dataset, incumbent: Release | None) -> Evaluation:
+def _judge(run: _Run, split: Split, incumbent: Release | None) -> tuple[Evaluation, Fitted]:
     """Fit the recipe (and the incumbent's, when it is another) on the known part and judge both."""
     settings, config = run.settings.training, run.settings.pipeline
-    split = split_dataset(dataset, settings)
     with run.timed("fit for evaluation"):
-        systems = {POND: fit_models(split.known, config, run.progress)}
+        fitted = fit_models(split.known, config, settings, run.progress)
+        systems = {POND: fitted.models}
         other = _other_recipe(incumbent, config)
         if other is not None:
-            systems[INCUMBENT] = fit_models(split.known, other, run.progress)
+            systems[INCUMBENT] = fit_models(split.known, other, settings, run.progress).models
+    run.notes.update(fitted.notes)
     with run.timed("evaluate"):
-        return evaluate(split, systems, settings, run.progress)
+        return evaluate(sampled(split, settings), systems, settings, run.progress), fitted
 
 
 def _other_recipe(incumbent: Release | None, config: PipelineConfig) -> PipelineConfig | None:

@@ -17,7 +17,7 @@ import numpy as np
 from features.arrays import Bools, Int32s, Int64s
 from features.clock import local_day_start
 from features.columns import ItemKind
-from features.dataset import Dataset
+from features.dataset import MOMENT_MAX, Dataset
 from features.errors import ContractError
 from features.history import DAY_US, EMPTY, Histories, History
 from models.rng import derived_rng
@@ -58,7 +58,10 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A dataset cut in two: `known` to fit on, `cases` to judge; `note` says in words how it was cut."""
+    """A dataset cut in two: `known` to fit on, `cases` to judge (what happened before `until`, UTC µs).
+
+    `note` says in words how it was cut.
+    """
 
     protocol: str
     part: Part
@@ -66,10 +69,16 @@ class Split:
     cases: tuple[Case, ...]
     horizon_days: int
     note: str
+    until: int = MOMENT_MAX
 
 
 def split_dataset(dataset: Dataset, settings: TrainingSettings, part: Part = "test") -> Split:
-    """Cut a dataset by the protocol of the settings and draw the customers to judge.
+    """Cut a dataset by the protocol of the settings and draw the customers to judge (see `split_all`)."""
+    return sampled(split_all(dataset, settings, part), settings)
+
+
+def split_all(dataset: Dataset, settings: TrainingSettings, part: Part = "test") -> Split:
+    """Cut a dataset by the protocol of the settings; every customer that can be judged is a case.
 
     Raises `ContractError` when there is nothing to judge: no purchases, or nobody bought twice.
     """
@@ -83,7 +92,7 @@ def split_dataset(dataset: Dataset, settings: TrainingSettings, part: Part = "te
         raise ContractError(
             "events", "at", f"no customer can be judged by {protocol} ({split.note}); give more history or a horizon."
         )
-    return _sampled(split, settings)
+    return split
 
 
 def choose_protocol(dataset: Dataset, bought: Histories) -> Literal["time_split", "last_basket", "hold_out"]:
@@ -125,16 +134,10 @@ def _by_time(dataset: Dataset, bought: Histories, settings: TrainingSettings, pa
         after = inside.of(int(customer))
         basket_at = int(after.at[0])
         basket = np.unique(after.item_idx[after.order_idx == after.order_idx[0]])
-        between = dataset.product_events.of(int(customer)).before(basket_at)
-        tail = between.where(between.at >= cut)
-        cases.append(Case(int(customer), cut, np.unique(after.item_idx), basket_at, basket, _renumbered(tail)))
+        tail = dataset.product_events.of(int(customer)).before(basket_at).since(cut)
+        cases.append(Case(int(customer), cut, np.unique(after.item_idx), basket_at, basket, tail))
     note = f"known: all before the last {days} days; truth: the purchases of those days"
-    return Split("time_split", part, known, tuple(cases), days, note)
-
-
-def _renumbered(tail: History) -> History:
-    """Number a tail's baskets from 0, as `History.then` expects; before the first basket there are none."""
-    return replace(tail, order_idx=np.where(tail.order_idx >= 0, 0, -1).astype(np.int32)) if len(tail) else EMPTY
+    return Split("time_split", part, known, tuple(cases), days, note, end)
 
 
 def _by_last_basket(dataset: Dataset, bought: Histories, settings: TrainingSettings, part: Part) -> Split:  # noqa: ARG001
@@ -193,7 +196,8 @@ def _with_products(dataset: Dataset, events: Histories) -> Dataset:
     )  # fmt: skip
 
 
-def _sampled(split: Split, settings: TrainingSettings) -> Split:
+def sampled(split: Split, settings: TrainingSettings) -> Split:
+    """Draw as many cases as the settings judge."""
     if len(split.cases) <= settings.customers:
         return split
     rng = derived_rng(settings.seed, "judged customers")

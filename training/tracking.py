@@ -6,6 +6,7 @@ release store, not the tracker, says what serves.
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -225,7 +226,10 @@ class MlflowRun:
         pause = self.tracker.pause_s
         for left in reversed(range(TRIES)):
             try:
-                return act(self.tracker.client)
+                # MLflow's own use of deprecated SQLAlchemy options is not news to anybody here.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    return act(self.tracker.client)
             except Exception as error:  # noqa: BLE001 — any outage of the tracker is a warning, whatever its library raises
                 if left == 0:
                     self.said.append(
