@@ -87,7 +87,7 @@ def ids(answer):
     return [item["item_id"] for item in answer["items"]]
 
 
-def wait_for(question, seconds=30):
+def wait_for(question, seconds=90):
     deadline = time.monotonic() + seconds
     while not (found := question()):
         assert time.monotonic() < deadline, "it did not happen"
@@ -197,9 +197,15 @@ def test_a_dead_worker_is_replaced_and_the_other_goes_on(service):
     for n in range(20):
         service.fresh_post("/v1/recommend", {"customer_id": f"tea-{n % 6}"})
     wait_for(lambda: any(line["event"] == "child_died" and line["child"] == victim for line in service.lines()))
-    with ThreadPoolExecutor(8) as pool:
-        wait_for(lambda: list(pool.map(lambda _: service.fresh_post("/v1/recommend", {"customer_id": "a"}), range(32)))
-                 and len(service.workers("/v1/recommend") - {victim}) == 2)  # fmt: skip
+    began = lambda: {line["pid"] for line in service.lines() if line["event"] == "release_serves"}  # noqa: E731
+    wait_for(lambda: len(began()) == 3)
+
+    def asked_of_two():
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: service.fresh_post("/v1/recommend", {"customer_id": "a"}), range(16)))
+        return len(service.workers("/v1/recommend") - {victim}) == 2
+
+    wait_for(asked_of_two)
 
 
 def test_metrics_are_those_of_all_workers(service):
