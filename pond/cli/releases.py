@@ -1,11 +1,14 @@
 """`pond releases`, `pond promote`, `pond rollback`: which set of models serves."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pond.cli.data import ShopName
-from pond.cli.session import session_of
+from pond.cli.session import Session, quiet_mlflow, session_of
+
+if TYPE_CHECKING:
+    from features.shop import Shop
 
 
 def register(app: typer.Typer) -> None:
@@ -43,8 +46,10 @@ def promote(ctx: typer.Context, release: Annotated[str, typer.Argument(help="Its
     from models.release_store import DirectoryStore
 
     session = session_of(ctx)
-    DirectoryStore(session.shop(shop).releases_dir).promote(release)
+    opened = session.shop(shop)
+    DirectoryStore(opened.releases_dir).promote(release)
     session.say(f"{release} serves {shop} now.")
+    _tell_mlflow(session, opened, release)
 
 
 def rollback(ctx: typer.Context, shop: ShopName) -> None:
@@ -52,5 +57,26 @@ def rollback(ctx: typer.Context, shop: ShopName) -> None:
     from models.release_store import DirectoryStore
 
     session = session_of(ctx)
-    back = DirectoryStore(session.shop(shop).releases_dir).rollback()
+    opened = session.shop(shop)
+    back = DirectoryStore(opened.releases_dir).rollback()
     session.say(f"{back} serves {shop} again.")
+    _tell_mlflow(session, opened, back)
+
+
+def _tell_mlflow(session: Session, shop: "Shop", release: str) -> None:
+    """Point the registry's `champion` at what serves; the shop's own pointer is the truth, so a failure is a remark."""
+    from training.registry import model_name, set_champion
+    from training.settings import merge_settings
+    from training.tracking import open_tracker
+
+    said = merge_settings(shop, session.environ).training
+    if not said.tracking or not (said.tracking_uri or (session.home / "mlflow" / "mlflow.db").exists()):
+        return
+    quiet_mlflow()
+    try:
+        known = set_champion(open_tracker(said.tracking_uri, session.home).client, model_name(shop.name), release)
+    except Exception as error:  # noqa: BLE001 - whatever the registry's library raises, the release serves
+        session.remark(f"note: MLflow still names another champion ({type(error).__name__}: {error})")
+        return
+    if not known:
+        session.remark("note: MLflow has no version of this release, so its champion stays as it was")

@@ -89,3 +89,8 @@ def session_of(ctx: typer.Context) -> Session:
     if found is None:
         raise RuntimeError("a command was called without `start`")
     return found
+
+
+def quiet_mlflow() -> None:
+    """Keep MLflow's remarks about its own database out of our output; it reads this when it is imported."""
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

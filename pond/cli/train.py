@@ -1,13 +1,12 @@
 """`pond train`, `pond evaluate`, `pond recommend`: models made, judged, and asked in batch."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pond.cli.data import ShopName
-from pond.cli.session import Session, session_of
+from pond.cli.session import Session, quiet_mlflow, session_of
 
 if TYPE_CHECKING:
     from features.shop import Shop
@@ -61,8 +60,7 @@ def train_shop(
     from training.settings import merge_settings
     from training.tracking import NoTracker, open_tracker
 
-    # MLflow reads it on import; its remarks about its database are not ours to make.
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    quiet_mlflow()
 
     settings = merge_settings(shop, session.environ, config, sets)
     said = settings.training

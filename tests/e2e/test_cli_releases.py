@@ -10,8 +10,20 @@ from tests.e2e.test_cli_readme import MEMBERS, write_shop
 from training.registry import CHAMPION, model_name
 from training.tracking import open_tracker
 
-MAPPING = '[events]\ncustomer_id = "who"\nitem_id = "sku"\nat = "paid"\norder_id = "slip"\n[events.defaults]\nkind = "purchase"\n'
-MAPPING += '[products]\nproduct_id = "sku"\ntitle = "name"\n'
+MAPPING = """
+[events]
+customer_id = "who"
+item_id = "sku"
+at = "paid"
+order_id = "slip"
+
+[events.defaults]
+kind = "purchase"
+
+[products]
+product_id = "sku"
+title = "name"
+"""
 
 
 @pytest.fixture(scope="module")
