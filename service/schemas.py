@@ -26,6 +26,7 @@ K_LIMIT: Final = 1_000
 LIST_LIMIT: Final = 1_000
 BATCH_LIMIT: Final = 1_000
 EVENTS_LIMIT: Final = 10_000
+MOST: Final = 1e12  # of a price, a quantity, a value: what a typing error gives does not reach the arrays
 EARLIEST: Final = microseconds(datetime(1990, 1, 1, tzinfo=UTC))
 LATEST: Final = microseconds(datetime(2200, 1, 1, tzinfo=UTC))
 
@@ -46,6 +47,8 @@ def _moment(value: object) -> object:
         except ValueError as error:
             raise ValueError("is not an ISO 8601 moment such as 2025-03-01T09:30:00+08:00") from error
         return read if read.tzinfo is None else microseconds(read)
+    if not abs(value) < LATEST:  # also infinity and NaN
+        raise ValueError("lies outside 1990 to 2200; is the unit s, ms or µs?")
     # Seconds reach 10^11 in the year 5138, milliseconds of 1990 begin at 6·10^11: the units cannot be confused.
     unit = 1_000_000 if abs(value) < 1e11 else 1_000 if abs(value) < 1e14 else 1
     return round(value * unit)
@@ -68,7 +71,7 @@ Moment: TypeAlias = Annotated[
     AfterValidator(_sane_moment),
     WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}),
 ]
-Amount: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount: TypeAlias = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
 ItemKindName: TypeAlias = Annotated[str, Field(json_schema_extra={"enum": list(ITEM_KINDS)})]
 
 
@@ -259,14 +262,18 @@ class EventIn(Wire):
     at: Moment = Field(description="When.")
     item_kind: Literal[ITEM_KINDS] = Field("product", description="Kind of the item.")  # type: ignore[valid-type] # idem
     item_id: Id | None = Field(None, description="With which item; events about no item leave it out.")
-    quantity: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(None, description="Units; default 1.")
+    quantity: Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)] | None = Field(
+        None, description="Units; default 1."
+    )
     price: Amount | None = Field(None, description="Price per unit in the shop's currency.")
     order_id: Id | None = Field(None, description="Purchases with the same order_id are one basket.")
     channel: Id | None = Field(None, description="Where.")
     decision_id: Id | None = Field(None, description="The decision that showed the item.")
     touch_id: Id | None = Field(None, description="The touch it answers.")
     position: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(None, description="Place in the slate, from 0.")
-    value: Annotated[float, Field(allow_inf_nan=False)] | None = Field(None, description="Amount of the event's own.")
+    value: Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)] | None = Field(
+        None, description="Amount of the event's own."
+    )
     props: dict[str, Any] | None = Field(None, description="Anything else the shop wants to keep, a JSON object.")
 
 
