@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from features.clock import microseconds
 from features.shop import validated_timezone
-from service.schemas import BATCH_LIMIT, MOST, Amount, Id, Moment, Text, Wire
+from service.schemas import BATCH_LIMIT, Amount, Id, Moment, Number, Text, Wire
 
 Ids: TypeAlias = Annotated[list[Id], Field(max_length=1_000)]
 
@@ -77,9 +77,7 @@ class ProductIn(Record):
     price: Amount | None = Field(None, description="Price in the shop's currency.")
     member_price: Amount | None = Field(None, description="Price for members.")
     cost: Amount | None = Field(None, description="What the shop pays; never shown.")
-    stock: Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)] | None = Field(
-        None, description="Units left; 0 or less hides the product at once, unknown does not."
-    )
+    stock: Number | None = Field(None, description="Units left; 0 or less hides the product at once, unknown does not.")
     tags: Ids | None = Field(None, description="Tags.")
     pack_size: Text | None = Field(None, description="For example `6 x 330 ml`.")
     status: Text | None = Field(None, description="hidden, deleted, discontinued, inactive or expired hide it at once.")

@@ -72,7 +72,8 @@ Moment: TypeAlias = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}),
 ]
 Amount: TypeAlias = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
-ItemKindName: TypeAlias = Annotated[str, Field(json_schema_extra={"enum": list(ITEM_KINDS)})]
+Positive: TypeAlias = Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)]
+Number: TypeAlias = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]
 
 
 def iso(at: int) -> str:
@@ -271,9 +272,7 @@ class EventIn(Wire):
     decision_id: Id | None = Field(None, description="The decision that showed the item.")
     touch_id: Id | None = Field(None, description="The touch it answers.")
     position: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(None, description="Place in the slate, from 0.")
-    value: Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)] | None = Field(
-        None, description="Amount of the event's own."
-    )
+    value: Number | None = Field(None, description="Amount of the event's own.")
     props: dict[str, Any] | None = Field(None, description="Anything else the shop wants to keep, a JSON object.")
 
 
