@@ -42,13 +42,13 @@ class SceneConfig(BaseModel):
 
 DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
     "home": SceneConfig(
-        sources={"repeat": 1.0, "itemknn": 0.5, "als": 0.3, "hybrid": 0.2, "content_based": 0.1, "popular": 0.2},
-        category_decay=0.9,
+        sources={"repeat": 1.0, "itemknn": 0.1, "als": 0.05, "hybrid": 0.02, "content_based": 0.01, "popular": 0.05},
+        rank_offset=5.0, category_decay=0.95,
     ),
     "rebuy": SceneConfig(sources={"repeat": 1.0}, repeat_policy="only"),
     "discover": SceneConfig(
-        sources={"itemknn": 1.0, "als": 0.5, "hybrid": 0.1, "content_based": 0.05, "popular": 0.02},
-        repeat_policy="exclude", candidates=300, category_decay=0.97,
+        sources={"itemknn": 0.6, "als": 0.6, "hybrid": 0.05, "content_based": 0.02, "popular": 0.02},
+        repeat_policy="exclude", candidates=300, rank_offset=30.0, category_decay=0.97,
     ),
     "next_basket": SceneConfig(sources={"repeat": 1.0, "itemknn": 0.05, "popular": 0.05}, candidates=300, ranked=True),
     "similar": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.7, "als": 0.3}, start_from="seeds"),

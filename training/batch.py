@@ -190,7 +190,7 @@ def _with_later_events(models: Models, asks: Sequence[_Ask], lake: Tables) -> li
 
 
 def read_tails(lake: Tables, models: Models, customer_ids: Sequence[str], until: int) -> dict[str, History]:
-    """Read some customers' product events from the release's `as_of` on and before `until`, in the release's indexes."""
+    """Read product events of some customers from the release's `as_of` until `until`, in the release's indexes."""
     code = {name: number for number, name in enumerate(EVENT_KINDS)}
     who = pl.Series(customer_ids, dtype=pl.String)
     wanted = pl.LazyFrame({c.CUSTOMER_ID: who, "u": np.arange(len(who), dtype=np.int32)})

@@ -159,7 +159,8 @@ def _train(run: _Run, tracked: TrackedRun, as_of: int | None, created_at: int, *
     report = TrainReport(
         shop=run.shop.name, release_id=run.release_id, as_of=dataset.as_of, promoted=promoted,
         content_digest=release.manifest.content_digest, dataset_digest=dataset.digest, counts=dataset.counts,
-        evaluation=evaluation.report, gates=gates, seconds=dict(run.seconds), warnings=tuple(run.warnings), rankers=run.notes,
+        evaluation=evaluation.report, gates=gates, seconds=dict(run.seconds), warnings=tuple(run.warnings),
+        rankers=run.notes,
         run_dir=str(run.directory),
     )  # fmt: skip
     run.say("finished", report=report.model_dump(mode="json"))

@@ -97,10 +97,12 @@ def test_a_worse_recipe_is_kept_as_challenger_and_does_not_serve(shop, tmp_path)
     assert store.current_id() == first.release_id
     refused = next(m.release_id for m in store.list() if m.release_id != first.release_id)
     client, model = tracker.client, model_name("toy")
-    assert client.get_model_version_by_alias(model, CHAMPION).version == find_version(client, model, first.release_id)
-    assert client.get_model_version_by_alias(model, CHALLENGER).version == find_version(client, model, refused)
+    assert str(client.get_model_version_by_alias(model, CHAMPION).version) == find_version(
+        client, model, first.release_id
+    )
+    assert str(client.get_model_version_by_alias(model, CHALLENGER).version) == find_version(client, model, refused)
     assert set_champion(client, model, refused)
-    assert client.get_model_version_by_alias(model, CHAMPION).version == find_version(client, model, refused)
+    assert str(client.get_model_version_by_alias(model, CHAMPION).version) == find_version(client, model, refused)
     assert not set_champion(client, model, "r-unknown")
 
 
