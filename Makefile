@@ -6,6 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# pip shows its progress to whoever watches. Not compiled ahead: most of the modules are never imported.
+PIP     = $(BIN)/python -m pip install --disable-pip-version-check $(if $(MAKE_TERMOUT),,--quiet)
 READY  := $(VENV)/.ready
 FAST   := tests/unit tests/architecture
 MEDIUM := $(wildcard tests/property tests/conformance tests/golden tests/integration tests/faults)
@@ -20,8 +22,9 @@ $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Pond needs Python 3.11 or newer, this is $$($(PYTHON) -V): say make PYTHON=/path/to/python3.11." >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "There is no C compiler here; LightFM is built from source (Debian: apt-get install gcc libc6-dev python3-dev)." >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python cannot make a virtual environment (Debian: apt-get install python3-venv)." >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "Installing the pinned packages into $(VENV) …"
+	@$(PIP) --no-compile --require-hashes -r constraints.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
 demo: setup ## a real shop, trained, evaluated and served, with example calls

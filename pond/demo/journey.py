@@ -115,7 +115,15 @@ def _products(products: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
         for name in ("product_type", "product_category")
     }
     path = [pl.col(n).str.replace_all("/", " ") for n in ("department", "product_category", "product_type")]
-    name = pl.coalesce(spoken["product_type"], spoken["product_category"], pl.col("department").str.to_titlecase())
+    # One word says too little alone: "Primal" is beef, "Bananas" are tropical fruit.
+    kind = (
+        pl.when(spoken["product_type"].str.contains(" "))
+        .then(spoken["product_type"])
+        .otherwise(pl.format("{} ({})", spoken["product_type"], spoken["product_category"]))
+    )
+    name = pl.coalesce(
+        kind, spoken["product_type"], spoken["product_category"], pl.col("department").str.to_titlecase()
+    )
     size = pl.col("package_size").str.to_lowercase()
     own = pl.when(pl.col("brand") == "Private").then(pl.lit("own brand"))
     return (
