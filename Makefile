@@ -24,7 +24,7 @@ $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python cannot make a virtual environment (Debian: apt-get install python3-venv)." >&2; exit 1; }
 	@echo "Installing the pinned packages into $(VENV) …"
 	@$(PIP) --no-compile --require-hashes -r constraints.txt
-	@$(PIP) --no-deps --no-build-isolation -e .
+	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
 demo: setup ## a real shop, trained, evaluated and served, with example calls

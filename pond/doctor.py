@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from packaging.requirements import Requirement
+
 State: TypeAlias = Literal["ok", "missing", "optional"]
 
 LEAST_PYTHON: Final = (3, 11)
@@ -24,7 +26,6 @@ SOCKET_PATH_BYTES: Final = 107
 DEFAULT_PORT: Final = 8600
 COMPILED: Final = ("faiss", "implicit", "lightfm", "lightgbm", "polars", "sklearn", "uvloop", "httptools", "hiredis")
 ZONES: Final = ("Asia/Shanghai", "America/New_York")
-NAME: Final = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,12 @@ def look_at_versions(constraints: Path) -> Finding:
         return Finding("package versions", "optional", "no constraints.txt beside Pond", "Run from a clone to compare.")
     wrong = []
     for line in constraints.read_text("utf-8").splitlines():
-        match = NAME.match(line)
-        if not match:
+        if "==" not in line or line.startswith((" ", "#")):
             continue
-        name, pinned = match.groups()
+        wanted = Requirement(line.removesuffix("\\"))
+        if wanted.marker and not wanted.marker.evaluate():
+            continue
+        name, pinned = wanted.name, str(wanted.specifier).removeprefix("==")
         try:
             here = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

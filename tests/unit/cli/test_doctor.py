@@ -11,10 +11,14 @@ def test_an_old_python_is_missing_something():
 
 
 def test_another_version_than_the_pinned_one_is_told(tmp_path):
-    (tmp_path / "c.txt").write_text("numpy==0.1 \\\n    --hash=sha256:0\nnot-installed-anywhere==1\n")
+    (tmp_path / "c.txt").write_text(
+        "numpy==0.1 \\\n    --hash=sha256:0\nnot-installed-anywhere==1\n"
+        "polars==0.1 ; python_version < '3' \\\n    --hash=sha256:0\n"
+    )
     found = doctor.look_at_versions(tmp_path / "c.txt")
     assert found.state == "optional"
     assert "instead of 0.1" in found.said
+    assert "polars" not in found.said
     assert doctor.look_at_versions(tmp_path / "none").state == "optional"
 
 
