@@ -142,7 +142,10 @@ class ItemTable:
             grown["sellable"][idx] = is_sellable(row.get("status"), row.get("stock"))
             grown["starts_at"][idx] = ALWAYS if created is None else int(created)
             grown["ends_at"][idx] = NEVER
-        return type(self)(self.ids, added, tuple(titles), tuple(brands), paths=paths, **grown)
+        changed = type(self)(self.ids, added, tuple(titles), tuple(brands), paths=paths, **grown)
+        if paths == self.paths:  # a change of stock must not cost a walk over all categories
+            vars(changed)["ancestors"] = self.ancestors
+        return changed
 
 
 def _column(frame: pl.DataFrame, name: str) -> list[Any]:

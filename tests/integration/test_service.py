@@ -2,10 +2,14 @@
 
 import json
 import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from models.pipeline import Request
 from service.control import Role
 from tests import serving, worlds
 
@@ -55,17 +59,11 @@ def test_http_answers_as_the_pipeline_does(client, models):
         answer = recommend(client, customer, scene="discover", k=8)
         at = json.loads(client.get(f"/v1/decisions/{answer['decision_id']}").text)["body"]["now"]
         query = models.query(models.customers.ids.idx(customer), at)
-        slate = models.pipeline.recommend(serving_request(query, "discover", 8), models.items)
+        slate = models.pipeline.recommend(Request(query, "discover", 8), models.items)
         assert ids(answer) == [models.items.text(p.item_idx) for p in slate.picks]
         assert [i["score"] for i in answer["items"]] == [p.score for p in slate.picks]
         assert [i["stage"] for i in answer["items"]] == [p.stage for p in slate.picks]
         assert answer["degraded"] == list(slate.degraded)
-
-
-def serving_request(query, scene, k):
-    from models.pipeline import Request
-
-    return Request(query, scene, k)
 
 
 def test_an_acknowledged_event_changes_the_next_answer(client):
@@ -306,3 +304,59 @@ def test_explored_places_are_logged_with_their_odds(tmp_path, state_server, shop
         places = client.get(f"/v1/decisions/{answer['decision_id']}").json()["body"]["slate"]
         assert [p["propensity"] < 1 for p in places] == [False, False, True, True]
         assert {p["stage"] for p in places[2:]} == {"explore"}
+
+
+def test_odd_bodies_and_paths_are_mistakes_of_the_caller_not_ours(client):
+    as_json = {"Content-Type": "application/json"}
+    bodies = [b"[" * 50_000, b'{"customer_id": "a", "k": 1' + b"0" * 5_000 + b"}", b"null", b"[]", b"\xff\xfe",
+              b'{"customer_id": "a", "filters": {"price_min": NaN}}', b""]  # fmt: skip
+    for path in ("/v1/recommend", "/v1/similar", "/v1/events", "/v1/recommend/batch", "/v1/products/batch"):
+        for body in bodies:
+            answer = client.post(path, content=body, headers=as_json)
+            assert answer.status_code in (400, 422), (path, body[:40], answer.text)
+    strange = event("odd", "odd", "tea1", props={"a": "\ud800", "b": 10**30})
+    sent = client.post("/v1/events", content=json.dumps({"events": [strange]}), headers=as_json)
+    assert problem(sent, 422, "nothing_stored")["results"][0]["detail"].startswith("props")
+    for path in ("/v1/products/%00", "/v1/customers/" + "x" * 257, "/v1/products/"):
+        assert client.get(path).status_code == 422
+    problem(client.post("/v1/admin/releases/..%2F..%2Fx/promote"), 404, "no_such_path")
+    problem(client.post("/v1/admin/releases/.hidden/promote"), 422, "invalid_request")
+
+
+def test_traces_leave_only_when_an_endpoint_is_set(tmp_path, state_server, shop, models):
+    spans = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self):
+            spans.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{collector.server_port}"
+        toy = serving.open_toy_shop(tmp_path, shop, redis_url=state_server.url, otlp_endpoint=endpoint)
+        toy.publish(models, "r1")
+        with serving.served(toy) as client:
+            recommend(client, "tea-1")
+            told = lambda: {path for path, body in spans if b"/v1/recommend" in body}  # noqa: E731
+            wait_for(told, {"/v1/traces"})
+        collector.shutdown()
+
+
+def test_a_worker_at_its_limit_says_so_and_its_health_goes_on(tmp_path, state_server, shop, models):
+    toy = serving.open_toy_shop(tmp_path, shop, redis_url=state_server.url, requests_at_once=1)
+    toy.publish(models, "r1")
+    with serving.served(toy) as client, ThreadPoolExecutor(8) as pool:
+        queries = {"queries": [{"customer_id": "tea-1"}] * 200}
+        long = pool.submit(client.post, "/v1/recommend/batch", json=queries)
+        seen = set()
+        while not long.done():
+            answer = client.post("/v1/recommend", json={"customer_id": "a"})
+            seen.add((answer.status_code, answer.json().get("code"), answer.headers.get("Retry-After")))
+            assert client.get("/health/live").status_code == 200
+        assert (503, "busy", "1") in seen
+        assert long.result().status_code in (200, 503)
