@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import structlog
+
+from features.errors import ReleaseError
 from features.lake import Lake
 from features.shop import Shop, list_shops
 from models.release_store import DirectoryStore
@@ -34,8 +37,13 @@ class Shops:
 
 
 def _floors(shop: Shop) -> Mapping[str, Watermark]:
-    # What lies above the lowest watermark, some release that serves or may be rolled back to still needs.
-    return lowest(read_watermarks(manifest.watermarks) for manifest in DirectoryStore(shop.releases_dir).list())
+    """What lies above, some release that serves or may be rolled back to still needs; unread releases need it all."""
+    try:
+        manifests = DirectoryStore(shop.releases_dir).list()
+    except ReleaseError as error:
+        structlog.get_logger("pond.keeper").warning("nothing_trimmed", shop=shop.name, error=str(error))
+        return {}
+    return lowest(read_watermarks(manifest.watermarks) for manifest in manifests)
 
 
 async def _run(server: StateServer, settings: ServiceSettings) -> None:
