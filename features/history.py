@@ -1,6 +1,6 @@
 """Histories: what customers did to items of one kind, as arrays in the order in which it happened."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
@@ -49,6 +49,14 @@ class History:
     def before(self, moment: int) -> "History":
         """Return what happened strictly before `moment` (UTC µs)."""
         return self.where(slice(0, int(np.searchsorted(self.at, moment, side="left"))))
+
+    def since(self, moment: int) -> "History":
+        """Return what happened at or after `moment` (UTC µs), its baskets numbered from 0 as `then` expects."""
+        later = self.where(slice(int(np.searchsorted(self.at, moment, side="left")), None))
+        is_basket = later.order_idx >= 0
+        numbers = np.full(len(later), -1, np.int32)
+        numbers[is_basket] = np.unique(later.order_idx[is_basket], return_inverse=True)[1]
+        return replace(later, order_idx=numbers)
 
     @property
     def purchases(self) -> "History":

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from features.errors import ContractError
 from models.catalogue import SOURCES
+from models.rank.ranker import RankerConfig
 
 RepeatPolicy = Literal["allow", "exclude", "only"]
 START_POINTS: Final = ("history", "seeds", "basket")
@@ -30,7 +31,9 @@ class SceneConfig(BaseModel):
     fallback: tuple[str, ...] = Field(("popular",), description="Sources that fill a list that stays short, in order.")
     candidates: int = Field(200, ge=1, le=5000, description="Most candidates taken from each source.")
     rank_offset: float = Field(10.0, gt=0, description="c in weight / (c + rank): how slowly a source's voice fades.")
-    ranked: bool = Field(default=False, description="Order by the learned ranker where the release has one.")
+    ranker: str = Field(
+        "", description="The scene whose learned ranker orders this one; empty: the blend by rank orders it."
+    )
     category_decay: float = Field(
         1.0,
         gt=0,
@@ -50,7 +53,10 @@ DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
         sources={"itemknn": 0.6, "als": 0.6, "hybrid": 0.05, "content_based": 0.02, "popular": 0.02},
         repeat_policy="exclude", candidates=300, rank_offset=30.0, category_decay=0.97,
     ),
-    "next_basket": SceneConfig(sources={"repeat": 1.0, "itemknn": 0.05, "popular": 0.05}, candidates=300, ranked=True),
+    "next_basket": SceneConfig(
+        sources={"repeat": 1.0, "next_basket": 0.3, "itemknn": 0.05, "popular": 0.05},
+        ranker="next_basket",
+    ),
     "similar": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.7, "als": 0.3}, start_from="seeds"),
     "cart": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.3, "als": 0.2}, start_from="basket"),
     "popular": SceneConfig(sources={"popular": 1.0}),
@@ -67,6 +73,7 @@ class PipelineConfig(BaseModel):
     sources: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Settings of each source by name; what is not said is that source's default."
     )
+    ranker: RankerConfig = Field(default=RankerConfig(), description="Settings of the learned rankers.")
     scenes: dict[str, SceneConfig] = Field(
         default_factory=dict, description="Recipes by scene; added to the standard ones."
     )
@@ -97,11 +104,17 @@ class PipelineConfig(BaseModel):
         return tuple(name for name in SOURCES if name in asked)
 
     @property
+    def ranked_scenes(self) -> tuple[str, ...]:
+        """Scenes that a ranker is learned for."""
+        return tuple(sorted({scene.ranker for scene in self.all_scenes.values() if scene.ranker}))
+
+    @property
     def digest(self) -> str:
         """The same for configurations that train and serve alike."""
         full = {name: self.source(name).model_dump(mode="json") for name in self.used_sources}
         scenes = {name: scene.model_dump(mode="json") for name, scene in sorted(self.all_scenes.items())}
-        return hashlib.blake2b(repr((self.seed, full, scenes)).encode(), digest_size=16).hexdigest()
+        ranker = self.ranker.model_dump(mode="json")
+        return hashlib.blake2b(repr((self.seed, full, scenes, ranker)).encode(), digest_size=16).hexdigest()
 
 
 def _known_source(name: str) -> None:

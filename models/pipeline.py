@@ -12,15 +12,15 @@ import numpy as np
 from features.arrays import Bools, Float32s, Int32s
 from features.history import EMPTY
 from models.config import SceneConfig
-from models.errors import CannotServe
 from models.explain import explained
+from models.gather import gather_candidates
 from models.items import ItemTable
 from models.query import NO_ITEMS, Candidates, Query
 from models.rank.blend import Blend, blend_by_rank
 from models.rank.diversity import diversified
 from models.rank.explore import draw_plackett_luce
 from models.reasons import Reason, reason
-from models.seams import CandidateSource, Scorer
+from models.seams import CandidateSource, Ranker
 
 EXPLORED_PLACES: Final = 2
 POOL_PER_PLACE: Final = 10
@@ -76,20 +76,21 @@ class Slate:
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
-    """The sources of a release, its scenes and its ranker, ready to answer."""
+    """The sources of a release, its scenes and its rankers, ready to answer."""
 
     sources: Mapping[str, CandidateSource]
     scenes: Mapping[str, SceneConfig]
-    ranker: Scorer | None = None
+    rankers: Mapping[str, Ranker] = field(default_factory=dict)
 
     def recommend(self, request: Request, items: ItemTable) -> Slate:
         """Answer a request with the items as they are now; an unknown scene is a `KeyError` for the caller to word."""
         recipe = request.recipe or self.scenes[request.scene]
         query = _focused(request, recipe)
-        blend, degraded = self._gather(query, recipe)
+        found, degraded = gather_candidates(self.sources, recipe, query)
+        blend = blend_by_rank(found, recipe.sources, recipe.rank_offset)
         allowed = Allowance(request, recipe, items)
         blend = _kept(blend, allowed.of(blend.item_idx))
-        score = self._scored(query, blend, recipe)
+        score = self._scored(query, blend, found, recipe)
         picks = [
             Pick(int(i), 0.0, "pin", reason("pinned")) for i in request.pins if allowed.of(np.array([i], np.int32))[0]
         ][: request.k]
@@ -99,24 +100,12 @@ class Pipeline:
             picks += self._fallback(query, recipe, allowed, picks, request.k, degraded)
         return Slate(tuple(picks), tuple(degraded))
 
-    def _gather(self, query: Query, recipe: SceneConfig) -> tuple[Blend, list[str]]:
-        found: dict[str, Candidates] = {}
-        degraded: list[str] = []
-        for name in recipe.sources:
-            source = self.sources.get(name)
-            if source is None:
-                degraded.append(f"{name}: not in this release")
-                continue
-            try:
-                found[name] = source.candidates(query, recipe.candidates)
-            except CannotServe as error:
-                degraded.append(str(error))
-        return blend_by_rank(found, recipe.sources, recipe.rank_offset), degraded
-
-    def _scored(self, query: Query, blend: Blend, recipe: SceneConfig) -> Float32s:
-        if recipe.ranked and self.ranker is not None and len(blend.item_idx):
-            return self.ranker.score(query, blend.item_idx).astype(np.float32)
-        return blend.score.copy()
+    def _scored(self, query: Query, blend: Blend, found: Mapping[str, Candidates], recipe: SceneConfig) -> Float32s:
+        # A release without this ranker had too little to learn it from; its report says so, the blend orders.
+        ranker = self.rankers.get(recipe.ranker)
+        if ranker is None or not len(blend.item_idx):
+            return blend.score.copy()
+        return ranker.order(query, blend.item_idx, found)
 
     def _arranged(
         self, request: Request, query: Query, blend: Blend, score: Float32s, recipe: SceneConfig, items: ItemTable,

@@ -7,7 +7,7 @@
         customers/         ids, and customers.parquet: their attributes
         products/          ids, and products.parquet: the catalogue as of training
         sources/<name>/    each fitted source
-        ranker/            the learned ranker, where there was enough to learn from
+        rankers/<scene>/   the learned rankers, where there was enough to learn from
 
 Everything is arrays, Parquet, JSON or a library's own text or index format; nothing can execute.
 """
@@ -35,7 +35,8 @@ from models.config import PipelineConfig
 from models.items import ItemTable
 from models.pipeline import Pipeline
 from models.query import NO_ITEMS, Query
-from models.seams import CandidateSource, Scorer
+from models.rank.ranker import RankerModel
+from models.seams import CandidateSource
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -91,7 +92,7 @@ class Models:
     products: EntityTable
     histories: Histories
     sources: Mapping[str, CandidateSource]
-    ranker: Scorer | None = None
+    rankers: Mapping[str, RankerModel] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -99,18 +100,18 @@ class Models:
         dataset: Dataset,
         config: PipelineConfig,
         sources: Mapping[str, CandidateSource],
-        ranker: Scorer | None = None,
+        rankers: Mapping[str, RankerModel] | None = None,
     ) -> Self:
         """Put fitted sources together with what they were fitted on."""
         return cls(
             dataset.timezone, dataset.as_of, config, EntityTable.of(dataset.customers),
-            EntityTable.of(dataset.products), dataset.product_events, sources, ranker,
+            EntityTable.of(dataset.products), dataset.product_events, sources, rankers or {},
         )  # fmt: skip
 
     @cached_property
     def pipeline(self) -> Pipeline:
         """The pipeline over these models."""
-        return Pipeline(self.sources, self.config.all_scenes, self.ranker)
+        return Pipeline(self.sources, self.config.all_scenes, self.rankers)
 
     @cached_property
     def items(self) -> ItemTable:
@@ -160,8 +161,9 @@ def write_release(models: Models, directory: Path, facts: Mapping[str, Any]) -> 
     (directory / "sources").mkdir()
     for name, source in models.sources.items():
         save_value(source, directory / "sources" / name)
-    if models.ranker is not None:
-        save_value(models.ranker, directory / "ranker")
+    (directory / "rankers").mkdir()
+    for name, ranker in models.rankers.items():
+        save_value(ranker, directory / "rankers" / name)
     files = {str(p.relative_to(directory)): file_digest(p) for p in sorted(directory.rglob("*")) if p.is_file()}
     manifest = Manifest(
         timezone=models.timezone, as_of=models.as_of, config_digest=models.config.digest, files=files,
@@ -203,7 +205,8 @@ def load_release(directory: Path, *, verify: bool = True) -> Release:
     models = Models(
         manifest.timezone, manifest.as_of, config,
         load_value(EntityTable, directory / "customers"), load_value(EntityTable, directory / "products"),
-        load_value(Histories, directory / "histories"), sources, None,
+        load_value(Histories, directory / "histories"), sources,
+        {p.name: load_value(RankerModel, p) for p in sorted((directory / "rankers").glob("*"))},
     )  # fmt: skip
     return Release(directory, manifest, models)
 

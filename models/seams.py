@@ -1,5 +1,6 @@
 """The seams of the mathematics; each has a conformance class in `tests/conformance/` (DESIGN §3)."""
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from features.arrays import Float32s, Int32s, Int64s
@@ -26,6 +27,14 @@ class CandidateSource(Scorer, Protocol):
 
     def candidates(self, query: Query, limit: int) -> Candidates:
         """Return the best `limit` items for the query."""
+        ...
+
+
+class Ranker(Protocol):
+    """Orders the candidates that a recipe's sources gathered."""
+
+    def order(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> Float32s:
+        """Return float32 [n], higher is better; comparable within one query only. `found` is each source's answer."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -132,23 +133,15 @@ def evaluate(
     share = buyer_share(split.known)
     scenes: dict[str, SceneReport] = {}
     values: dict[str, dict[str, dict[str, Float64s]]] = {}
-    for scene in settings.scenes:
-        recipe = first.config.all_scenes[scene]
-        questions = scene_questions(split, scene, recipe, max(settings.k))
-        if not questions:
-            continue
-        questions[:: max(1, len(questions) // PROBED)] = [
-            replace(q, probed=True) for q in questions[:: max(1, len(questions) // PROBED)]
-        ]
-        answers = {
-            name: _answers(f"judge {scene} ({name})", models, questions, settings, progress)
-            for name, models in systems.items()
-        }
-        shown = {name: np.stack([a.shown for a in found]) for name, found in answers.items()}
-        shown |= _baseline_lists(first, baselines, questions, recipe)
+    asked = {scene: _probed(_asked(split, scene, first, settings)) for scene in settings.scenes}
+    asked = {scene: questions for scene, questions in asked.items() if questions}
+    answered = {name: _answers(name, models, asked, settings, progress) for name, models in systems.items()}
+    for scene, questions in asked.items():
+        shown = {name: np.stack([a.shown for a in found[scene]]) for name, found in answered.items()}
+        shown |= _baseline_lists(first, baselines, questions, first.config.all_scenes[scene])
         sheet = _Sheet(split, scene, questions, shown, share, int(showable.sum()), settings)
         values[scene] = sheet.values()
-        scenes[scene] = sheet.report(values[scene], answers[POND])
+        scenes[scene] = sheet.report(values[scene], answered[POND][scene])
     report = EvaluationReport(
         protocol=split.protocol, part=split.part, horizon_days=split.horizon_days, note=split.note,
         known_until=latest, n_customers=len(split.cases), scenes=scenes,
@@ -217,12 +210,26 @@ def _answer(models: Models, question: Question) -> Answer:
     return Answer(shown, tuple(pick.stage for pick in slate.picks), reached)
 
 
+def _asked(split: Split, scene: str, models: Models, settings: TrainingSettings) -> list[Question]:
+    return scene_questions(split, scene, models.config.all_scenes[scene], max(settings.k))
+
+
+def _probed(questions: list[Question]) -> list[Question]:
+    """Mark every n-th question, so that some `PROBED` of them also ask each source alone."""
+    step = max(1, len(questions) // PROBED)
+    return [replace(q, probed=True) if row % step == 0 else q for row, q in enumerate(questions)]
+
+
 def _answers(
-    step: str, models: Models, questions: list[Question], settings: TrainingSettings, progress: ProgressReport
-) -> list[Answer]:
-    with progress.step(step, len(questions)) as advance:
-        chunks = answer_all(models, answer_questions, questions, settings.workers, advance)
-    return [answer for chunk in chunks for answer in chunk]
+    system: str, models: Models, asked: Mapping[str, list[Question]], settings: TrainingSettings,
+    progress: ProgressReport,
+) -> dict[str, list[Answer]]:  # fmt: skip
+    """Answer the questions of all scenes in one go: processes are started once."""
+    every = [question for questions in asked.values() for question in questions]
+    with progress.step(f"judge {system}", len(every)) as advance:
+        chunks = answer_all(models, answer_questions, every, settings.workers, advance)
+    answers = iter([answer for chunk in chunks for answer in chunk])
+    return {scene: list(islice(answers, len(questions))) for scene, questions in asked.items()}
 
 
 def _baseline_lists(

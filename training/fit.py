@@ -29,8 +29,11 @@ class Fitted:
 
 
 def fit_sources(
-    dataset: Dataset, config: PipelineConfig, progress: ProgressReport | None = None, only: Collection[str] | None = None
-) -> Models:  # fmt: skip
+    dataset: Dataset,
+    config: PipelineConfig,
+    progress: ProgressReport | None = None,
+    only: Collection[str] | None = None,
+) -> Models:
     """Fit every source that a scene asks (or those named), each with a generator derived from (seed, name).
 
     One BLAS thread: the same dataset, configuration and seed give the same arrays, whatever else the run does.

@@ -30,6 +30,7 @@ PALETTE: Final = (
 )  # fmt: skip
 OTHERS: Final = "#c9d0d6"
 MAP_ITEMS: Final = 2000
+MAP_STEPS: Final = 500
 MAP_SOURCES: Final = ("als", "hybrid", "content_based")
 
 
@@ -73,7 +74,9 @@ def _flattened(vectors: Float32s, seed: int) -> Float64s:
     with threadpool_limits(limits=1):
         axes = PCA(min(30, *vectors.shape), random_state=seed, svd_solver="full").fit_transform(vectors)
         perplexity = min(30.0, (len(vectors) - 1) / 3)
-        found: Float64s = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(axes)
+        found: Float64s = TSNE(
+            perplexity=perplexity, init="pca", max_iter=MAP_STEPS, random_state=seed, n_jobs=1
+        ).fit_transform(axes)
     return found
 
 
@@ -133,9 +136,11 @@ def _recall_by_history(report: EvaluationReport) -> Figure:
             )
         axes.set_xticks(at, [f"{_length(row)}\nn={row.n:,}" for row in scene.by_length], fontsize=8)
         axes.set_xlabel("baskets known before", color=INK)
-        axes.set_ylim(bottom=0)
         _title(axes, _words(scene.scene), f"recall@{_least_k(scene)} by length of history")
         _plain(axes)
+    # Last: a limit set before all is drawn would freeze the shared axis at the first scene's height.
+    for axes in figure.axes:
+        axes.set_ylim(bottom=0)
     _legend_below(figure)
     return figure
 
@@ -229,8 +234,11 @@ def _sources(report: EvaluationReport) -> Figure:
 
 
 def _title(axes: Axes, title: str, below: str) -> None:
-    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=22)
-    axes.text(0, 1.03, below, transform=axes.transAxes, fontsize=9, color="#5a6872")
+    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=24)
+    # In points, not in parts of the axes: the same distance in a tall picture and in a flat one.
+    axes.annotate(
+        below, (0, 1), (0, 8), xycoords="axes fraction", textcoords="offset points", fontsize=9, color="#5a6872"
+    )
 
 
 def _plain(axes: Axes, grid: Any = "y") -> None:
@@ -268,5 +276,5 @@ def _words(scene: str) -> str:
 def _save(figure: Figure, path: Path) -> Path:
     FigureCanvasAgg(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
     return path

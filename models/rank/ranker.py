@@ -1,0 +1,203 @@
+"""The learned ranker: gradient-boosted trees over everything the sources and the history say of each candidate.
+
+LambdaMART (Burges 2010) or its pointwise form, by LightGBM. What a source says enters as its score over its best score
+of this query and as its rank: refitting a source shifts its raw scores, not these.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, Self
+
+import lightgbm as lgb
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from features.arrays import Bools, Float32s, Float64s, Int32s, Int64s
+from features.definitions import FEATURES, feature_matrix
+from features.errors import ArtifactCorrupt
+from features.item_facts import ItemFacts
+from models.query import Candidates, Query
+from models.recommenders.evidence import score_of_listed
+
+# More of these never speaks against an item, all else equal.
+RISING: Final = frozenset({"hazard", "share_next_basket", "share_itemknn", "share_als", "share_content_based"})
+
+
+class RankerConfig(BaseModel):
+    """Settings of the learned ranker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objectives: tuple[Literal["lambdarank", "binary"], ...] = Field(
+        ("binary", "lambdarank"),
+        min_length=1,
+        description="What the trees minimize: a forest each, their scores averaged.",
+    )
+    n_trees: int = Field(250, ge=1, le=5000, description="Trees of each forest.")
+    n_leaves: int = Field(31, ge=2, le=1024)
+    learning_rate: float = Field(0.05, gt=0, le=1)
+    min_rows_in_leaf: int = Field(100, ge=1)
+    feature_share: float = Field(0.5, gt=0, le=1, description="Share of the features each tree may use.")
+    row_share: float = Field(0.7, gt=0, le=1, description="Share of the rows each tree sees.")
+    l2: float = Field(5.0, ge=0)
+    negatives: int = Field(40, ge=1, description="Candidates nobody wanted kept per question, drawn by chance.")
+    max_questions: int = Field(12_000, ge=1, description="Most questions learned from at each cut, drawn by chance.")
+    least_questions: int = Field(300, ge=1, description="With fewer answered ones the blend orders the scene.")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Forests:
+    """LightGBM models, kept in its own text format, one file each."""
+
+    boosters: tuple[lgb.Booster, ...]
+
+    def save(self, directory: Path) -> None:
+        """Write the trees."""
+        for number, booster in enumerate(self.boosters):
+            (directory / f"{number}.txt").write_text(booster.model_to_string(), "utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read the trees back; damage is `ArtifactCorrupt`."""
+        boosters = []
+        for path in sorted(directory.glob("*.txt")):
+            try:
+                boosters.append(lgb.Booster(model_str=path.read_text("utf-8")))
+            except (OSError, UnicodeDecodeError, lgb.basic.LightGBMError) as error:
+                raise ArtifactCorrupt(str(path), f"is not a LightGBM model ({error})") from error
+        return cls(tuple(boosters))
+
+
+@dataclass(frozen=True, eq=False)
+class RankerModel:
+    """Trees, the names of what they look at, and the item tables the features come from.
+
+    Attributes
+    ----------
+    sources : tuple of str
+        Sources whose scores are features, in order.
+    """
+
+    config: RankerConfig
+    sources: tuple[str, ...]
+    facts: ItemFacts
+    forests: Forests
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Feature names, in the order of the columns."""
+        return feature_names(self.sources)
+
+    def order(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> Float32s:
+        """Score the gathered candidates: float32 [n], higher is better; comparable within one query only.
+
+        Each forest's scores are brought to mean 0 and deviation 1 over the candidates, then averaged.
+        """
+        matrix = ranking_matrix(query, item_idx, found, self.sources, self.facts)
+        total = np.zeros(len(item_idx))
+        for booster in self.forests.boosters:
+            score: Float64s = booster.predict(matrix, raw_score=True, num_threads=1)
+            total += (score - score.mean()) / max(float(score.std()), 1e-9)
+        return (total / len(self.forests.boosters)).astype(np.float32)
+
+    def contributions(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> Float64s:
+        """What each feature adds to each item's score, mean over the forests (TreeSHAP): float64 [n, n_features + 1].
+
+        The last column is the base. Costs some ten times an `order`: for explanations, not for the hot path.
+        """
+        matrix = ranking_matrix(query, item_idx, found, self.sources, self.facts)
+        added: Float64s = np.mean(
+            [booster.predict(matrix, pred_contrib=True, num_threads=1) for booster in self.forests.boosters], axis=0
+        )
+        return added
+
+    def importance(self) -> dict[str, float]:
+        """Mean share of the total gain by feature, greatest first."""
+        shares = []
+        for booster in self.forests.boosters:
+            gain = booster.feature_importance("gain")
+            shares.append(gain / max(float(gain.sum()), 1e-12))
+        share = np.mean(shares, axis=0)
+        return {self.names[i]: float(share[i]) for i in np.argsort(-share, kind="stable")}
+
+
+def feature_names(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Columns of `ranking_matrix`."""
+    return (*FEATURES, *(f"{what}_{name}" for name in sources for what in ("share", "rank")))
+
+
+def ranking_matrix(
+    query: Query, item_idx: Int32s, found: Mapping[str, Candidates], sources: tuple[str, ...], facts: ItemFacts
+) -> Float32s:
+    """Return everything known of some candidates: float32 [n, n_features], NaN where a source did not find one.
+
+    Items that came after training are unknown to every table: their features are those of an item without facts.
+    """
+    matrix = np.full((len(item_idx), len(FEATURES) + 2 * len(sources)), np.nan, np.float32)
+    known = item_idx < facts.n_items
+    matrix[known, : len(FEATURES)] = feature_matrix(query.history, item_idx[known], query.moment, facts)
+    for column, name in enumerate(sources):
+        candidates = found.get(name)
+        if candidates is None or not len(candidates):
+            continue
+        by_item = np.argsort(candidates.item_idx)
+        listed = candidates.item_idx[by_item]
+        best = max(float(candidates.score[0]), 1e-12)
+        at = len(FEATURES) + 2 * column
+        matrix[:, at] = score_of_listed(item_idx, listed, (candidates.score / best)[by_item])
+        ranks = np.log1p(np.arange(len(candidates), dtype=np.float32))
+        matrix[:, at + 1] = score_of_listed(item_idx, listed, ranks[by_item])
+    return matrix
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RankingRows:
+    """Answered questions to learn from, one after the other.
+
+    Attributes
+    ----------
+    matrix : float32 [n, n_features]
+    wanted : bool [n]
+    sizes : int64 [n_questions]
+        Rows of each question.
+    """
+
+    matrix: Float32s
+    wanted: Bools
+    sizes: Int64s
+
+    def then(self, more: "RankingRows") -> "RankingRows":
+        """Return both."""
+        return RankingRows(
+            np.concatenate([self.matrix, more.matrix]), np.concatenate([self.wanted, more.wanted]),
+            np.concatenate([self.sizes, more.sizes]),
+        )  # fmt: skip
+
+
+def fit_ranker(
+    rows: RankingRows, sources: tuple[str, ...], facts: ItemFacts, config: RankerConfig, seed: int
+) -> RankerModel:
+    """Grow the trees; the same rows, settings and seed give the same text, whatever the number of threads."""
+    boosters = tuple(_grown(rows, sources, config, objective, seed) for objective in config.objectives)
+    return RankerModel(config, sources, facts, Forests(boosters))
+
+
+def _grown(
+    rows: RankingRows, sources: tuple[str, ...], config: RankerConfig, objective: str, seed: int
+) -> lgb.Booster:  # fmt: skip
+    names = list(feature_names(sources))
+    parameters = {
+        "objective": objective, "learning_rate": config.learning_rate, "num_leaves": config.n_leaves,
+        "min_data_in_leaf": config.min_rows_in_leaf, "feature_fraction": config.feature_share,
+        "bagging_fraction": config.row_share, "bagging_freq": 1, "lambda_l2": config.l2, "max_bin": 127,
+        "monotone_constraints": [int(name in RISING) for name in names], "lambdarank_truncation_level": 20,
+        "label_gain": [0, 1], "deterministic": True, "force_row_wise": True, "seed": seed, "verbose": -1,
+    }  # fmt: skip
+    data = lgb.Dataset(
+        rows.matrix, rows.wanted.astype(np.float32), group=rows.sizes if objective == "lambdarank" else None,
+        feature_name=names, params={"max_bin": 127, "verbose": -1},
+    )  # fmt: skip
+    grown = lgb.train(parameters, data, config.n_trees)
+    # Read back from its own text: what serves now and what a release loads are the same to the last bit.
+    return lgb.Booster(model_str=grown.model_to_string())
