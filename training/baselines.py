@@ -61,8 +61,9 @@ def basket_counts(history: History) -> tuple[Int32s, Int64s]:
     """Distinct known items a customer bought (int32 [n], ascending) and in how many baskets each (int64 [n])."""
     bought = history.purchases
     known = bought.item_idx >= 0
-    pairs = np.unique(np.stack([bought.item_idx[known], bought.order_idx[known]]), axis=1)
-    items, counts = np.unique(pairs[0], return_counts=True)
+    baskets = bought.n_baskets + 1
+    pairs = np.unique(bought.item_idx[known].astype(np.int64) * baskets + bought.order_idx[known])
+    items, counts = np.unique(pairs // baskets, return_counts=True)
     return items.astype(np.int32), counts.astype(np.int64)
 
 
