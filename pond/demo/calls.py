@@ -2,9 +2,10 @@
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -49,7 +50,7 @@ class ShopBackend:
     def __init__(self, url: str, key: str) -> None:
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30.0)
 
-    def wait_until_ready(self, is_alive: Any, log: str) -> None:
+    def wait_until_ready(self, is_alive: Callable[[], bool], log: Path) -> None:
         """Return when the service answers; a process that ended or a silent minute is `ServiceUnreachable`."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline and is_alive():
@@ -59,7 +60,8 @@ class ShopBackend:
             except httpx.TransportError:
                 pass  # not listening yet
             time.sleep(0.1)
-        raise ServiceUnreachable(f"The service does not answer; its log is {log}.")
+        last = log.read_text("utf-8", "replace").strip().splitlines()[-1:]
+        raise ServiceUnreachable(f"The service does not answer; its log is {log} and ends: {' '.join(last)[:300]}")
 
     def post(self, path: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
         """Send a request; return the answer and how long it took, ms. A refusal is an error with its own words."""

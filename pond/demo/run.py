@@ -44,7 +44,7 @@ def run_demo(session: Session, *, keep_serving: bool, n_households: int | None =
         url = f"http://{settings.host}:{settings.port}"
         backend = ShopBackend(url, key)
         try:
-            backend.wait_until_ready(lambda: process.poll() is None, str(log))
+            backend.wait_until_ready(lambda: process.poll() is None, log)
             make_calls(backend, choose_guests(lake), Show.of(session.out, lake))
         finally:
             backend.close()
