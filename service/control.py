@@ -108,9 +108,7 @@ class ControlPlane:
             if version is None:
                 db.execute(_FORMAT.insert().values(version=FORMAT_VERSION))
         if version is not None and version > FORMAT_VERSION:
-            raise ReleaseError(
-                f"The control database has format {version}, newer than {FORMAT_VERSION}; upgrade Pond."
-            )
+            raise ReleaseError(f"The control database has format {version}, newer than {FORMAT_VERSION}; upgrade Pond.")
 
     def note_shop(self, shop: str, partitions: int) -> int:
         """Record a shop when it is first seen; return its number of partitions, which never changes."""

@@ -15,7 +15,7 @@ import orjson
 from features.contracts import table_named
 from features.errors import ArtifactCorrupt
 from features.ids import stable_hash
-from features.lake import Commit
+from features.watermarks import Watermark
 
 FORMAT_VERSION: Final = 1
 FIELD: Final = b"j"
@@ -45,14 +45,6 @@ class Entry:
     id: str
     type: EntryType
     row: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Watermark:
-    """How far a partition has been taken in: up to and including `id` of the server's life `epoch`."""
-
-    epoch: str
-    id: str
 
 
 NOTHING_YET: Final = Watermark("", ZERO)
@@ -98,11 +90,6 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         raise ArtifactCorrupt(where, f"cannot be read ({error})") from error
 
 
-def ranges_meta(ranges: Mapping[str, tuple[str, str, str]]) -> dict[str, Any]:
-    """Return what a lake commit says about the ranges it holds: partition → (epoch, first id, last id)."""
-    return {"journal": {partition: list(span) for partition, span in ranges.items()}}
-
-
 def lowest(marks: Iterable[Mapping[str, Watermark]]) -> dict[str, Watermark]:
     """Return, per partition, the lowest of several releases' watermarks: what trimming must not pass.
 
@@ -114,17 +101,4 @@ def lowest(marks: Iterable[Mapping[str, Watermark]]) -> dict[str, Watermark]:
         of = [mark[partition] for mark in every if partition in mark]
         if len(of) == len(every) and len({mark.epoch for mark in of}) == 1:
             found[partition] = min(of, key=lambda mark: id_key(mark.id))
-    return found
-
-
-def watermarks(commits: Iterable[Commit]) -> dict[str, Watermark]:
-    """How far each partition is in the lake, from a table's commits in order: what a release's manifest records.
-
-    Of the table `events`, whose commit is the last of every drain, this bounds every other table too. A partition
-    that is absent has never been drained.
-    """
-    found: dict[str, Watermark] = {}
-    for commit in commits:
-        for partition, (epoch, _, last) in commit.meta.get("journal", {}).items():
-            found[partition] = Watermark(epoch, last)
     return found

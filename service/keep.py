@@ -12,13 +12,13 @@ import structlog
 from features.errors import ReleaseError
 from features.lake import Lake
 from features.shop import Shop, list_shops
+from features.watermarks import Watermark, read_watermarks
 from models.release_store import DirectoryStore
 from service.child import end_with_parent, told_by_parent
 from service.guardian import StateServer, start_or_join
-from service.journal import Watermark, lowest
+from service.journal import lowest
 from service.keeper import Kept, run_keeper
 from service.observe import configure_logs
-from service.serving_set import read_watermarks
 from service.settings import ServiceSettings
 
 

@@ -24,20 +24,10 @@ from features import columns as c
 from features.contracts import Meaning, table_named
 from features.errors import ServiceUnreachable, StorageFull
 from features.lake import Lake, storage_errors
+from features.watermarks import Watermark, ranges_meta, watermarks
 from service import scripts
 from service.guardian import StateServer
-from service.journal import (
-    NOTHING_YET,
-    ZERO,
-    Entry,
-    EntryType,
-    Watermark,
-    all_partitions,
-    decode,
-    id_key,
-    ranges_meta,
-    watermarks,
-)  # fmt: skip
+from service.journal import NOTHING_YET, ZERO, Entry, EntryType, all_partitions, decode, id_key
 from service.live_state import partition_prefix
 from service.settings import ServiceSettings
 from service.state_client import Client, Script, ask, connect, state_errors

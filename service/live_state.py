@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from features.columns import EventKind, ItemKind
 from features.errors import UsageError
+from features.watermarks import Watermark
 from service import scripts
 from service.customer_state import (
     Catalogue,
@@ -39,12 +40,11 @@ from service.journal import (
     ZERO,
     Entry,
     EntryType,
-    Watermark,
     all_partitions,
     decode,
     encode,
     partition_of,
-)  # fmt: skip
+)
 from service.settings import ServiceSettings
 from service.state_client import Client, Script, ask, state_errors
 from service.tail import LiveEvent, encode_row

@@ -13,11 +13,12 @@ import numpy as np
 from features import columns as c
 from features.errors import ReleaseError
 from features.shop import Shop
+from features.watermarks import Watermark, read_watermarks
 from models.items import ItemTable
 from models.pipeline import Pipeline, Request
 from models.recommenders.newest import UNKNOWN, NewestModel
 from models.release import Models, Release
-from service.journal import CATALOGUE, NOTHING_YET, Watermark
+from service.journal import CATALOGUE, NOTHING_YET
 from service.problems import NoRelease
 
 WARM_PLACES: Final = 10
@@ -98,11 +99,6 @@ class ServingSet:
         for scene in self.pipeline.scenes:
             for who in {-1, known}:
                 self.pipeline.recommend(Request(self.models.query(who, at), scene, WARM_PLACES), self.items)
-
-
-def read_watermarks(said: Mapping[str, str]) -> dict[str, Watermark]:
-    """Read a manifest's watermarks: partition → `<epoch>:<stream id>`."""
-    return {partition: Watermark(*text.rpartition(":")[::2]) for partition, text in said.items()}
 
 
 def _with_arrivals(models: Models, items: ItemTable) -> Pipeline:

@@ -17,6 +17,7 @@ from features.dataset import Dataset, build_dataset
 from features.errors import PondError
 from features.lake import Lake, write_synced
 from features.shop import Shop
+from features.watermarks import Watermark, watermarks, write_watermarks
 from models.config import PipelineConfig
 from models.release import Release
 from models.release_store import DirectoryStore
@@ -135,7 +136,7 @@ def train(
 
 def _train(run: _Run, tracked: TrackedRun, as_of: int | None, created_at: int, *, promote: bool) -> TrainReport:
     settings = run.settings.training
-    dataset = _read(run, as_of)
+    dataset, marks = _read(run, as_of)
     store = DirectoryStore(run.shop.releases_dir)
     serving = store.current_id()
     incumbent = store.load(serving) if serving else None
@@ -147,7 +148,7 @@ def _train(run: _Run, tracked: TrackedRun, as_of: int | None, created_at: int, *
     facts = {
         "release_id": run.release_id, "shop": run.shop.name, "created_at": created_at,
         "dataset_digest": dataset.digest, "git_sha": git_sha(Path(__file__).parent), "counts": dataset.counts,
-        "metrics": evaluation.report.figures(), "gates": gates.as_facts,
+        "watermarks": write_watermarks(marks), "metrics": evaluation.report.figures(), "gates": gates.as_facts,
     }  # fmt: skip
     with run.timed("publish"), run.progress.step("publish"):
         release = publish_release(fitted.models, store, facts, settings.seed)
@@ -167,15 +168,28 @@ def _train(run: _Run, tracked: TrackedRun, as_of: int | None, created_at: int, *
     return report
 
 
-def _read(run: _Run, as_of: int | None) -> Dataset:
+def _read(run: _Run, as_of: int | None) -> tuple[Dataset, dict[str, Watermark]]:
     lake = Lake(run.shop.lake_dir)
     with run.timed("checks"), run.progress.step("check the data"):
         found = run_checks(lake, run.shop)
     run.warnings += [f"check {c.name}: {c.sentence}" for c in found if c.status == "FAIL"]
     with run.timed("dataset"), run.progress.step("read the lake"):
-        dataset = build_dataset(lake, run.shop.name, run.shop.timezone, as_of)
+        dataset, marks = _snapshot(lake, run.shop, as_of)
         run.say("running", as_of=dataset.as_of, dataset_digest=dataset.digest, counts=dataset.counts)
-    return dataset
+    if as_of is not None and marks:
+        run.warnings.append(
+            "--as-of with live events: what was drained after that moment is in neither the release nor the tail."
+        )
+    return dataset, marks
+
+
+def _snapshot(lake: Lake, shop: Shop, as_of: int | None) -> tuple[Dataset, dict[str, Watermark]]:
+    """Read the lake at a moment between two drains, so that dataset and watermarks are of one state."""
+    while True:
+        marks = watermarks(lake.commits("events"))
+        dataset = build_dataset(lake, shop.name, shop.timezone, as_of)
+        if watermarks(lake.commits("events")) == marks:
+            return dataset, marks
 
 
 def _judge(run: _Run, split: Split, incumbent: Release | None) -> tuple[Evaluation, Fitted]:

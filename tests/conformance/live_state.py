@@ -9,8 +9,9 @@ import pytest
 
 from features.columns import EventKind, ItemKind
 from features.errors import UsageError
+from features.watermarks import Watermark
 from service.customer_state import Decision, Status
-from service.journal import Watermark, id_key, partition_of
+from service.journal import id_key, partition_of
 from service.live_state import LiveState, mint_decision_id, now_us
 from service.settings import ServiceSettings
 from service.state_client import connect

@@ -7,7 +7,8 @@ import pytest
 from features.columns import ItemKind
 from features.errors import StorageFull
 from features.lake import Lake
-from service.journal import lowest, partition_of, watermarks
+from features.watermarks import watermarks
+from service.journal import lowest, partition_of
 from service.keeper import Drain, Election, Kept, run_keeper
 from service.live_state import partition_prefix
 from tests.conformance.live_state import DAY, decision, now_us, opened, view

@@ -2,7 +2,8 @@ import pytest
 
 from features.errors import ArtifactCorrupt
 from features.lake import Commit
-from service.journal import EntryType, Watermark, decode, encode, id_key, lowest, partition_of, ranges_meta, watermarks
+from features.watermarks import Watermark, ranges_meta, watermarks
+from service.journal import EntryType, decode, encode, id_key, lowest, partition_of
 
 
 def test_an_entry_comes_back_without_its_unknown_fields():

@@ -1,5 +1,5 @@
+from features.watermarks import Watermark
 from models.release import write_release
-from service.journal import Watermark
 from service.keep import Shops
 from tests import serving, worlds
 

@@ -2,12 +2,12 @@ import pytest
 
 from features.errors import ReleaseError
 from features.shop import create_shop
+from features.watermarks import Watermark, read_watermarks
 from models.query import NO_ITEMS
 from models.release import write_release
 from models.release_store import DirectoryStore
-from service.journal import Watermark
 from service.problems import NoRelease
-from service.serving_set import ServingSet, ServingSets, read_watermarks
+from service.serving_set import ServingSet, ServingSets
 from tests import serving, worlds
 
 
