@@ -1,6 +1,7 @@
 """The demo from files to answered calls, in a part of its shop; a second run uses what the first one made."""
 
 import pytest
+from rich.console import Console
 
 from pond.cli.session import Session
 from pond.demo.run import SHOP, run_demo
@@ -16,6 +17,8 @@ def said(tmp_path_factory):
     texts = []
     for _ in range(2):
         session = Session.of(home, {"POND_PORT": "0", "POND_TRAINING__BOOTSTRAP_SAMPLES": "100"}, quiet=True)
+        # Wide enough that no name is broken over two lines.
+        session.__dict__["out"] = Console(width=400, highlight=False)
         with session.out.capture() as caught:
             run_demo(session, keep_serving=False, n_households=HOUSEHOLDS)
         texts.append(caught.get())
