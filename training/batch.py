@@ -12,7 +12,7 @@ from features import columns as c
 from features.columns import EVENT_KINDS, ItemKind
 from features.dataset import Tables, refused_customers, with_baskets
 from features.errors import ContractError, UnreadableFile, UsageError
-from features.history import EMPTY, History
+from features.history import EMPTY, Histories, History
 from features.ids import IdMap
 from features.ingest.times import TimeReader
 from features.lake import storage_errors
@@ -137,6 +137,8 @@ def recommend_batch(
     Each row is answered from what lies strictly before its `at` (default `as_of`, default the release's own): the
     release's history cut there and, with a `lake`, the customer's events between the release and that moment. The
     models themselves are the release's. Who refused personalization by then is answered as a stranger.
+    In data without order every event stands at one moment and nothing lies before it: a row asked at that very moment
+    is answered from all of it.
     """
     if scene not in models.config.all_scenes:
         known = ", ".join(models.config.all_scenes)
@@ -144,7 +146,8 @@ def recommend_batch(
     if k < 1:
         raise UsageError(f"k is {k}; ask for at least one item.")
     moment = models.as_of if as_of is None else as_of
-    asks = [_Ask(row, scene, k, moment if row.at is None else row.at) for row in rows]
+    only = the_only_moment(models.histories)
+    asks = [_Ask(row, scene, k, moment if row.at is None else row.at + (row.at == only)) for row in rows]
     progress = progress or Quiet()
     if lake is not None:
         asks = _with_later_events(models, asks, lake)
@@ -152,6 +155,11 @@ def recommend_batch(
         frames = answer_all(models, recommend_chunk, asks, workers, advance)
     answer = pl.concat([pl.DataFrame(schema=dict(COLUMNS)), *frames])
     return answer if any(row.query_id is not None for row in rows) else answer.drop("query_id")
+
+
+def the_only_moment(histories: Histories) -> int | None:
+    """Return the moment at which all events stand when they have no order in time, else None."""
+    return int(histories.at[0]) if len(histories) and int(histories.at.min()) == int(histories.at.max()) else None
 
 
 def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> pl.DataFrame:

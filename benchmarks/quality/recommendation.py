@@ -1,4 +1,4 @@
-"""Quality on public data through the command line: ingest, train, recommend, score (EVALUATION §1 and §2).
+"""Quality on public data through the command line: ingest, train, recommend, score.
 
     python -m benchmarks.quality.recommendation [--only tafeng|complete_journey|gowalla] [--folds 0,1] [--split test|val]
 

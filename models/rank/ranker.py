@@ -92,14 +92,15 @@ class RankerModel:
     def order(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> Float32s:
         """Score the gathered candidates: float32 [n], higher is better; comparable within one query only.
 
-        Each forest's scores are brought to mean 0 and deviation 1 over the candidates, then averaged.
+        Each forest's scores are brought to mean 0 and deviation 1 over the candidates, averaged, and mapped into
+        (0, 1) by the logistic function: positive, as diversity and exploration need.
         """
         matrix = ranking_matrix(query, item_idx, found, self.sources, self.facts)
         total = np.zeros(len(item_idx))
         for booster in self.forests.boosters:
             score: Float64s = booster.predict(matrix, raw_score=True, num_threads=1)
             total += (score - score.mean()) / max(float(score.std()), 1e-9)
-        return (total / len(self.forests.boosters)).astype(np.float32)
+        return (1.0 / (1.0 + np.exp(-total / len(self.forests.boosters)))).astype(np.float32)
 
     def contributions(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> Float64s:
         """What each feature adds to each item's score, mean over the forests (TreeSHAP): float64 [n, n_features + 1].
