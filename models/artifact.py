@@ -16,6 +16,7 @@ import polars as pl
 import scipy.sparse as sp
 from pydantic import BaseModel, ValidationError
 
+from features.arrays import AnyArray
 from features.errors import ArtifactCorrupt
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ def load_value(cls: type[T], directory: Path) -> T:
 
 def _load_part(kind: Any, at: Path, plain: Mapping[str, Any]) -> Any:
     if at.with_suffix(".npy").exists():
-        return np.load(at.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+        return _mapped(at.with_suffix(".npy"))
     if at.with_suffix(".parquet").exists():
         return pl.read_parquet(at.with_suffix(".parquet"))
     if at.is_dir() and (at / "indptr.npy").exists() and (at / "shape.npy").exists():
@@ -89,3 +90,9 @@ def _load_part(kind: Any, at: Path, plain: Mapping[str, Any]) -> Any:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind.model_validate(part)
     return tuple(part) if get_origin(kind) is tuple else part
+
+
+def _mapped(path: Path) -> AnyArray:
+    # As a plain array: every slice of a memmap object pays for being one.
+    array: AnyArray = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    return array

@@ -45,11 +45,8 @@ class SceneConfig(BaseModel):
 
 DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
     "home": SceneConfig(
-        sources={
-            "repeat": 1.0, "next_basket": 0.3, "itemknn": 0.1, "als": 0.05, "hybrid": 0.02, "content_based": 0.01,
-            "popular": 0.05,
-        },
-        rank_offset=5.0, category_decay=0.95, ranker="next_basket",
+        sources={"repeat": 1.0, "itemknn": 0.1, "als": 0.05, "hybrid": 0.02, "content_based": 0.01, "popular": 0.05},
+        rank_offset=5.0, category_decay=0.95,
     ),
     "rebuy": SceneConfig(sources={"repeat": 1.0}, repeat_policy="only"),
     "discover": SceneConfig(

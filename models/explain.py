@@ -1,6 +1,7 @@
 """From a pick to its reason: which words fit the stage that chose it."""
 
-from typing import Final
+from functools import lru_cache
+from typing import Final, cast
 
 from features.columns import EventKind
 from features.history import DAY_US
@@ -26,8 +27,14 @@ def explained(source: CandidateSource, stage: str, query: Query, item_idx: int, 
         return (
             reason("bought_once", days=days) if len(bought) == 1 else reason("bought_before", n=len(bought), days=days)
         )
-    if isinstance(source, Explaining):
-        origin = source.because(query, item_idx)
+    if _explains(type(source)):
+        origin = cast("Explaining", source).because(query, item_idx)
         if origin >= 0 and items.titles[origin]:
             return reason("similar_to" if stage == "content_based" else "because_of", title=items.titles[origin])
     return reason(_PLAIN.get(stage, "similar"))
+
+
+@lru_cache(maxsize=64)
+def _explains(kind: type) -> bool:
+    # Asking a runtime protocol costs more than the rest of a reason; the answer belongs to the class.
+    return issubclass(kind, Explaining)

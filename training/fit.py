@@ -1,7 +1,9 @@
 """Fitting a whole recipe on one dataset: the sources, then the rankers that learn from how the sources did lately."""
 
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Final
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
 
@@ -13,10 +15,13 @@ from models.config import PipelineConfig
 from models.rank.ranker import RankingRows
 from models.release import Models
 from models.rng import derived_rng
+from models.seams import CandidateSource
 from training.progress import ProgressReport, Quiet
 from training.ranking import learn_rankers, ranking_rows
 from training.settings import TrainingSettings
 from training.split import Split, split_all
+
+SLOW: Final = ("itemknn", "hybrid", "als", "content_based")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +41,27 @@ def fit_sources(
 ) -> Models:
     """Fit every source that a scene asks (or those named), each with a generator derived from (seed, name).
 
-    One BLAS thread: the same dataset, configuration and seed give the same arrays, whatever else the run does.
+    Two sources at a time, each on one thread of its own (their libraries leave Python's lock while they compute) and
+    with one BLAS thread: the same dataset, configuration and seed give the same arrays, whatever else the run does.
     """
     progress = progress or Quiet()
-    sources = {}
-    with threadpool_limits(limits=1):
-        for name in config.used_sources:
-            if only is None or name in only:
-                with progress.step(f"fit {name}"):
-                    sources[name] = SOURCES[name].fit(dataset, config.source(name), derived_rng(config.seed, name))
+    names = [name for name in config.used_sources if only is None or name in only]
+
+    def fit(name: str) -> CandidateSource:
+        source = SOURCES[name].fit(dataset, config.source(name), derived_rng(config.seed, name))
+        advance(1)
+        return source
+
+    label = f"fit {', '.join(names)}"
+    with threadpool_limits(limits=1), progress.step(label, len(names)) as advance, ThreadPoolExecutor(2) as pool:
+        # The slow ones are started first, so that neither thread is left alone with one at the end.
+        waiting = {name: pool.submit(fit, name) for name in sorted(names, key=_slowest_first)}
+        sources = {name: waiting[name].result() for name in names}
     return Models.of(dataset, config, sources)
+
+
+def _slowest_first(name: str) -> int:
+    return SLOW.index(name) if name in SLOW else len(SLOW)
 
 
 def fit_models(

@@ -32,7 +32,7 @@ class TrainingSettings(BaseModel):
     )
     horizon_days: int | None = Field(None, ge=1, description="Days of truth after the cut; none: chosen from the data.")
     hold_out_share: float = Field(0.1, gt=0, lt=1, description="Share of items held back where nothing has an order.")
-    customers: int = Field(2500, ge=1, description="Most customers judged, a seeded sample; the report says so.")
+    customers: int = Field(1500, ge=1, description="Most customers judged, a seeded sample; the report says so.")
     k: tuple[int, ...] = Field((10, 20), min_length=1, description="List lengths at which metrics are reported.")
     scenes: tuple[str, ...] = Field(("home", "next_basket", "discover", "rebuy"), description="Scenes judged.")
     bootstrap_samples: int = Field(1000, ge=100)

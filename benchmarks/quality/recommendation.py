@@ -1,6 +1,7 @@
 """Quality on public data through the command line: ingest, train, recommend, score.
 
-    python -m benchmarks.quality.recommendation [--only tafeng|complete_journey|gowalla] [--folds 0,1] [--split test|val]
+    python -m benchmarks.quality.recommendation [--only tafeng|complete_journey|gowalla] [--folds 0,1]
+        [--split test|val] [--work DIR]
 
 Writes benchmarks/results/recommendation.json: figures, seconds, peak memory, commit and the commands. Settings are the
 project's defaults on every data set.

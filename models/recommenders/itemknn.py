@@ -73,13 +73,16 @@ class ItemKnnModel:
     def because(self, query: Query, item_idx: int) -> int:
         """Return the profile's item whose vote for `item_idx` is the greatest, -1 when none votes for it."""
         profile, weight = self._profile(query)
-        best, best_vote = -1, 0.0
-        for origin, share in zip(profile.tolist(), weight.tolist(), strict=True):
-            row = slice(self.neighbours.indptr[origin], self.neighbours.indptr[origin + 1])
-            vote = share * float(self.neighbours.data[row][self.neighbours.indices[row] == item_idx].sum())
-            if vote > best_vote:
-                best, best_vote = origin, vote
-        return best
+        if not len(profile):
+            return -1
+        start, stop = self.neighbours.indptr[profile], self.neighbours.indptr[profile + 1]
+        rows = [slice(a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True)]
+        hits = np.flatnonzero(np.concatenate([self.neighbours.indices[row] for row in rows]) == item_idx)
+        if not len(hits):
+            return -1
+        origin = np.repeat(np.arange(len(profile)), stop - start)[hits]
+        vote = np.concatenate([self.neighbours.data[row] for row in rows])[hits] * weight[origin]
+        return int(profile[origin[int(np.argmax(vote))]])
 
 
 def fit_itemknn(dataset: Dataset, config: ItemKnnConfig, rng: np.random.Generator) -> ItemKnnModel:  # noqa: ARG001
