@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # sh
 
 from features.dataset import Dataset
 from features.errors import ContractError
+from features.history import DAY_US
 from features.item_facts import fit_item_facts
 from models.catalogue import SOURCES
 from models.config import PipelineConfig
@@ -99,6 +100,9 @@ def _earlier(
     dataset: Dataset, config: PipelineConfig, settings: TrainingSettings, progress: ProgressReport
 ) -> tuple[Split, Fitted]:
     """Split a dataset and fit what the rankers look at on its known part."""
-    split = split_all(dataset, settings)
+    moments = dataset.product_events.at
+    span_days = int(moments.max() - moments.min()) // DAY_US if len(moments) else 0
+    days = min(settings.ranker_horizon_days, max(span_days // 4, 1))
+    split = split_all(dataset, settings.model_copy(update={"horizon_days": days}))
     asked = {name for scene in config.ranked_scenes for name in config.all_scenes[scene].sources}
     return split, Fitted(fit_sources(split.known, config, progress, asked), {}, {})

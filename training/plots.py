@@ -13,6 +13,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
 
 from features.arrays import Float32s, Float64s, Int32s
+from models.rank.ranker import RankerModel
 from models.release import Models
 from training.baselines import FREQUENCY, POPULARITY
 from training.evaluate import INCUMBENT, POND, EvaluationReport, LengthRow, SceneReport
@@ -120,6 +121,22 @@ def _map_figure(
     for handle in legend.legend_handles:
         handle.set_sizes([50])  # type: ignore[union-attr] # a scatter's handle has sizes
     return figure
+
+
+def draw_rankers(rankers: Mapping[str, RankerModel], directory: Path) -> list[Path]:
+    """Draw what each ranker looks at: its features by share of the gain, the 25 greatest."""
+    directory.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for scene, ranker in rankers.items():
+        shares = list(ranker.importance().items())[:25][::-1]
+        figure = Figure((8.6, 6.8), facecolor=PAPER, layout="constrained")
+        axes = figure.subplots()
+        values = [100 * share for _, share in shares]
+        axes.barh([name.replace("_", " ") for name, _ in shares], values, 0.7, color=COLOURS[POND])
+        _plain(axes, "x")
+        _title(axes, f"What the ranker of {_words(scene)} looks at", "% of the gain, mean over its forests")
+        drawn.append(_save(figure, directory / f"ranker_{scene}.png"))
+    return drawn
 
 
 def _recall_by_history(report: EvaluationReport) -> Figure:

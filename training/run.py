@@ -25,7 +25,7 @@ from training.baselines import count_baskets
 from training.evaluate import INCUMBENT, POND, Evaluation, EvaluationReport, evaluate
 from training.fit import Fitted, fit_models
 from training.gates import GateReport, judge_gates
-from training.plots import draw_product_map, draw_report
+from training.plots import draw_product_map, draw_rankers, draw_report
 from training.progress import ProgressReport, Quiet
 from training.publish import git_sha, new_release_id, publish_release, write_keepsakes
 from training.registry import model_name
@@ -145,6 +145,7 @@ def _train(run: _Run, tracked: TrackedRun, as_of: int | None, created_at: int, *
     gates = judge_gates(evaluation.report, settings, first=incumbent is None)
     with run.timed("fit for release"):
         fitted = fit_models(dataset, run.settings.pipeline, settings, run.progress, earlier=(split, known))
+    run.notes.update(fitted.notes)
     facts = {
         "release_id": run.release_id, "shop": run.shop.name, "created_at": created_at,
         "dataset_digest": dataset.digest, "git_sha": git_sha(Path(__file__).parent), "counts": dataset.counts,
@@ -201,7 +202,6 @@ def _judge(run: _Run, split: Split, incumbent: Release | None) -> tuple[Evaluati
         other = _other_recipe(incumbent, config)
         if other is not None:
             systems[INCUMBENT] = fit_models(split.known, other, settings, run.progress).models
-    run.notes.update(fitted.notes)
     with run.timed("evaluate"):
         return evaluate(sampled(split, settings), systems, settings, run.progress), fitted
 
@@ -222,6 +222,7 @@ def _record(
     plots = run.directory / "plots"
     draw_report(report, plots)
     draw_product_map(release.models, count_baskets(dataset), plots / "product_map.png", run.settings.training.seed)
+    draw_rankers(release.models.rankers, plots)
     write_keepsakes(release, run.directory)
     write_synced(run.directory / "evaluation.json", report.model_dump_json(indent=1).encode())
     tracked.log_params(_flat(run.settings))
@@ -248,6 +249,7 @@ def _flat(settings: RunSettings) -> dict[str, object]:
         "training": settings.training.model_dump(mode="json"),
         "sources": {name: config.source(name).model_dump(mode="json") for name in config.used_sources},
         "scenes": {name: scene.model_dump(mode="json") for name, scene in config.all_scenes.items()},
+        "ranker": config.ranker.model_dump(mode="json"),
     }
     flat: dict[str, object] = {}
 

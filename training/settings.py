@@ -17,7 +17,7 @@ from features.errors import ContractError, UnreadableFile, UsageError
 from features.shop import Shop
 from models.config import DEFAULT_SCENES, PipelineConfig, validated_pipeline_config
 
-SECTIONS: Final = ("shop", "training", "sources", "scenes")
+SECTIONS: Final = ("shop", "training", "sources", "scenes", "ranker")
 ProtocolName: TypeAlias = Literal["auto", "time_split", "last_basket", "hold_out"]
 
 
@@ -31,6 +31,9 @@ class TrainingSettings(BaseModel):
         "auto", description="How truth is held back; auto: what the order in the data allows."
     )
     horizon_days: int | None = Field(None, ge=1, description="Days of truth after the cut; none: chosen from the data.")
+    ranker_horizon_days: int = Field(
+        28, ge=1, description="Days whose baskets teach the rankers, at most a quarter of the data (time_split)."
+    )
     hold_out_share: float = Field(0.1, gt=0, lt=1, description="Share of items held back where nothing has an order.")
     customers: int = Field(1500, ge=1, description="Most customers judged, a seeded sample; the report says so.")
     k: tuple[int, ...] = Field((10, 20), min_length=1, description="List lengths at which metrics are reported.")
@@ -65,7 +68,7 @@ def merge_settings(
     shop : Shop
         Its `pond.toml` comes first.
     env : mapping
-        The environment; only `POND_TRAINING__…`, `POND_SOURCES__…` and `POND_SCENES__…` are looked at.
+        The environment; only `POND_TRAINING__…`, `POND_SOURCES__…`, `POND_SCENES__…` and `POND_RANKER__…` count.
     config : Path, optional
         A TOML file of `--config`.
     sets : sequence of str
@@ -98,7 +101,7 @@ def _validated(tree: Mapping[str, Any], origin: str) -> RunSettings:
         first = error.errors()[0]
         where = ".".join(("training", *(str(part) for part in first["loc"])))
         raise ContractError(origin, where, f"{first['msg']}; mend the setting.") from error
-    parts = {name: tree[name] for name in ("sources", "scenes") if name in tree}
+    parts = {name: tree[name] for name in ("sources", "scenes", "ranker") if name in tree}
     pipeline = validated_pipeline_config({"seed": training.seed} | parts, origin)
     for scene in (*training.scenes, *training.gate_scenes):
         if scene not in pipeline.all_scenes:

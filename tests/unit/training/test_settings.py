@@ -65,3 +65,10 @@ def test_an_unknown_section_of_a_file_is_refused(shop, tmp_path):
         merge_settings(shop, {}, told)
     with pytest.raises(UsageError, match="cannot be read"):
         merge_settings(shop, {}, tmp_path / "missing.toml")
+
+
+def test_the_ranker_is_set_like_everything_else(shop):
+    told = merge_settings(shop, {"POND_RANKER__N_TREES": "7"}, sets=["ranker.negatives=9"]).pipeline
+    assert (told.ranker.n_trees, told.ranker.negatives) == (7, 9)
+    with pytest.raises(ContractError, match=r"ranker.n_trees"):
+        merge_settings(shop, {}, sets=["ranker.n_trees=0"])
