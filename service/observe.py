@@ -45,7 +45,8 @@ def configure_logs() -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(ensure_ascii=False)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr), cache_logger_on_first_use=True,
+        # A line in one write: all processes share one stream, and print's two would let lines run into each other.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr), cache_logger_on_first_use=True,
     )  # fmt: skip
     lines = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
