@@ -86,11 +86,15 @@ def fit_models(
     except ContractError as error:
         return Fitted(fit_sources(dataset, config, progress), {}, dict.fromkeys(scenes, f"no ranker: {error}"))
     lessons = {}
-    for scene in scenes:
-        with progress.step(f"answered questions of {scene}") as advance:
-            learned = ranking_rows(before.models, dataset, split, scene, advance)
-        lessons[scene] = learned.then(before.lessons[scene]) if scene in before.lessons else learned
-    models = fit_sources(dataset, config, progress)
+    # Describing questions holds Python's lock, fitting sources mostly does not: they share the two cores well.
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(fit_sources, dataset, config)
+        for scene in scenes:
+            with progress.step(f"fit all sources; answered questions of {scene}") as advance:
+                learned = ranking_rows(before.models, dataset, split, scene, advance)
+            lessons[scene] = learned.then(before.lessons[scene]) if scene in before.lessons else learned
+        with progress.step("fit all sources"):
+            models = waiting.result()
     with progress.step("learn to rank"):
         rankers, notes = learn_rankers(lessons, fit_item_facts(dataset), config)
     return Fitted(replace(models, rankers=rankers), lessons, notes)

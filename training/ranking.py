@@ -25,7 +25,7 @@ from models.rng import derived_rng, derived_seed
 from training.progress import Advance
 from training.split import Split
 
-BASKETS_PER_CUSTOMER: Final = 4
+BASKETS_PER_CUSTOMER: Final = 2
 
 
 @dataclass(frozen=True, eq=False, slots=True)

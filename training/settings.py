@@ -32,7 +32,7 @@ class TrainingSettings(BaseModel):
     )
     horizon_days: int | None = Field(None, ge=1, description="Days of truth after the cut; none: chosen from the data.")
     ranker_horizon_days: int = Field(
-        28, ge=1, description="Days whose baskets teach the rankers, at most a quarter of the data (time_split)."
+        14, ge=1, description="Days whose baskets teach the rankers, at most a quarter of the data (time_split)."
     )
     hold_out_share: float = Field(0.1, gt=0, lt=1, description="Share of items held back where nothing has an order.")
     customers: int = Field(1500, ge=1, description="Most customers judged, a seeded sample; the report says so.")
