@@ -3,7 +3,7 @@
     python -m benchmarks.quality.recommendation [--only tafeng|complete_journey|gowalla] [--folds 0,1]
         [--split test|val] [--work DIR]
 
-Writes benchmarks/results/recommendation.json: figures, seconds, peak memory, commit and the commands. Settings are the
+Writes benchmarks/results/<data>-<split>.json: figures, seconds, peak memory, commit and the commands. Settings are the
 project's defaults on every data set.
 """
 
@@ -91,7 +91,7 @@ def main() -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    table: dict[str, object] = {"commit": commit, "split": asked.split, "settings": "project defaults, seed 0"}
+    RESULTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         work = asked.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
@@ -100,10 +100,11 @@ def main() -> None:
                 folds = [int(f) for f in asked.folds.split(",")] if asked.folds else FOLDS[data]
                 rows = {fold: measured(data, fold, asked.split, work) for fold in folds}
                 mean = {name: round(sum(r[name] for r in rows.values()) / len(rows), 5) for name in targets}
-                table[data] = {"folds": rows, "mean": mean, "must_reach": targets}
                 print(data, json.dumps({"mean": mean, "must_reach": targets}), flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"recommendation-{asked.split}.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+                table = {"commit": commit, "split": asked.split, "settings": "project defaults, seed 0"}
+                table |= {"command": " ".join(["python -m benchmarks.quality.recommendation", *sys.argv[1:]])}
+                table |= {"folds": rows, "mean": mean, "must_reach": targets}
+                (RESULTS / f"{data}-{asked.split}.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
