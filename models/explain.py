@@ -24,8 +24,10 @@ def explained(source: CandidateSource, stage: str, query: Query, item_idx: int, 
     bought = query.history.at[(query.history.item_idx == item_idx) & (query.history.kind == EventKind.purchase)]
     if len(bought) and not len(query.seeds) and stage not in ("popular", "newest"):
         days = max(0, (query.at - int(bought[-1])) // DAY_US)
+        if days == 0:
+            return reason("bought_today")
         return (
-            reason("bought_once", days=days) if len(bought) == 1 else reason("bought_before", n=len(bought), days=days)
+            reason("bought_before", n=len(bought), days=days) if len(bought) > 1 else reason("bought_once", days=days)
         )
     if _explains(type(source)):
         origin = cast("Explaining", source).because(query, item_idx)

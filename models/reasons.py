@@ -17,6 +17,7 @@ class Reason:
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "bought_before": ("您买过 {n} 次,上次在 {days} 天前", "You bought this {n} times, last {days} days ago"),
     "bought_once": ("您在 {days} 天前买过", "You bought this {days} days ago"),
+    "bought_today": ("您今天买过", "You bought this today"),
     "because_of": ("买过「{title}」的顾客也常买", "Often bought together with “{title}”"),
     "like_you": ("与您口味相近的顾客喜欢", "Customers with tastes like yours choose this"),
     "similar_to": ("与「{title}」相似", "Similar to “{title}”"),

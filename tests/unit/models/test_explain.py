@@ -1,0 +1,43 @@
+"""Reasons say what is true of this customer, in both languages."""
+
+import numpy as np
+import pytest
+
+from models.catalogue import SOURCES
+from models.explain import explained
+from models.items import ItemTable
+from tests import worlds
+
+TOY = worlds.two_tastes()
+ITEMS = ItemTable.of(TOY.products)
+
+
+def fitted(name):
+    return SOURCES[name].fit(TOY, SOURCES[name].config(), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("days", "code", "zh"),
+    [
+        ((39.99,), "bought_today", "您今天买过"),
+        ((30,), "bought_once", "10 天前"),
+        ((20, 30), "bought_before", "买过 2 次"),
+    ],
+)
+def test_what_was_bought_is_told_with_its_times(days, code, zh):
+    query = worlds.query(TOY, "", history=worlds.history(TOY, [("tea1", d) for d in days]))
+    why = explained(fitted("repeat"), "repeat", query, TOY.products.ids.idx("tea1"), ITEMS)
+    assert why.code == code
+    assert zh in why.zh
+
+
+def test_a_neighbour_names_the_item_that_led_to_it():
+    query = worlds.query(TOY, "", history=worlds.history(TOY, [("tea1", 30)]))
+    why = explained(fitted("itemknn"), "itemknn", query, TOY.products.ids.idx("tea2"), ITEMS)
+    assert why.code == "because_of"
+    assert "tea1" in why.en
+
+
+def test_a_source_that_cannot_explain_still_gives_a_reason():
+    why = explained(fitted("popular"), "popular", worlds.query(TOY), TOY.products.ids.idx("bread"), ITEMS)
+    assert (why.code, why.zh) == ("popular", "近期热销")
