@@ -50,8 +50,8 @@ DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
     ),
     "rebuy": SceneConfig(sources={"repeat": 1.0}, repeat_policy="only"),
     "discover": SceneConfig(
-        sources={"itemknn": 0.6, "als": 0.6, "hybrid": 0.05, "content_based": 0.02, "popular": 0.02},
-        repeat_policy="exclude", candidates=300, rank_offset=30.0, category_decay=0.97,
+        sources={"itemknn": 0.6, "next_basket": 0.3, "als": 0.6, "popular": 0.02},
+        repeat_policy="exclude", candidates=150, rank_offset=30.0, category_decay=0.97, ranker="discover",
     ),
     "next_basket": SceneConfig(
         sources={"repeat": 1.0, "next_basket": 0.3, "itemknn": 0.05, "popular": 0.05},

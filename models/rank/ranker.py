@@ -42,7 +42,7 @@ class RankerConfig(BaseModel):
     row_share: float = Field(0.7, gt=0, le=1, description="Share of the rows each tree sees.")
     l2: float = Field(5.0, ge=0)
     negatives: int = Field(40, ge=1, description="Candidates nobody wanted kept per question, drawn by chance.")
-    max_questions: int = Field(8000, ge=1, description="Most questions learned from at each cut, drawn by chance.")
+    max_questions: int = Field(5000, ge=1, description="Most questions learned from at each cut, drawn by chance.")
     least_questions: int = Field(300, ge=1, description="With fewer answered ones the blend orders the scene.")
 
 
