@@ -74,7 +74,7 @@ def test_an_acknowledged_event_changes_the_next_answer(client):
     assert sent.json()["results"] == [{"event_id": "n-1", "result": "stored", "detail": ""}]
     after = recommend(client, "newcomer", scene="rebuy", k=1)
     assert ids(after) == ["coffee2"]
-    assert after["items"][0]["reason"]["code"] == "bought_once"
+    assert after["items"][0]["reason"]["code"] == "bought_today"
 
 
 def test_events_are_judged_one_by_one_and_count_once(client):
