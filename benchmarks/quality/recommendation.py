@@ -102,7 +102,8 @@ def main() -> None:
                 mean = {name: round(sum(r[name] for r in rows.values()) / len(rows), 5) for name in targets}
                 print(data, json.dumps({"mean": mean, "must_reach": targets}), flush=True)
                 table = {"commit": commit, "split": asked.split, "settings": "project defaults, seed 0"}
-                table |= {"command": " ".join(["python -m benchmarks.quality.recommendation", *sys.argv[1:]])}
+                # Without --work, which names a place of this machine and changes no figure.
+                table |= {"command": f"python -m benchmarks.quality.recommendation --only {data} --split {asked.split}"}
                 table |= {"folds": rows, "mean": mean, "must_reach": targets}
                 (RESULTS / f"{data}-{asked.split}.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
 
