@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypedDict
 
@@ -23,6 +23,7 @@ from service.state_client import connect
 from service.use_cases import UseCases
 
 REPLAY_SECONDS: Final = 0.5
+CANCEL_AGAIN_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +68,22 @@ async def opened_worker(
         yield Worker(settings, auth, state, sets, decider, cases, reloader, metrics)
     finally:
         for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await _end(task)
         spool.close()
         auth.close()
         control.close()
         await state.close()
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    """Cancel a task until it has ended.
+
+    Once is not enough: a cancellation that meets an expiring deadline comes out of it as a time-out, the task takes that
+    for a state server that is away and goes on, and a shutdown that waits for it waits for ever.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def _replay(decider: Decider, metrics: Metrics) -> None:
