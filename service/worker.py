@@ -78,8 +78,8 @@ async def opened_worker(
 async def _end(task: "asyncio.Task[None]") -> None:
     """Cancel a task until it has ended.
 
-    Once is not enough: a cancellation that meets an expiring deadline comes out of it as a time-out, the task takes that
-    for a state server that is away and goes on, and a shutdown that waits for it waits for ever.
+    Once is not enough: a cancellation that meets an expiring deadline comes out of it as a time-out, the task takes
+    that for a state server that is away and goes on, and a shutdown that waits for it waits for ever.
     """
     while not task.done():
         task.cancel()
