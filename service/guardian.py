@@ -1,12 +1,14 @@
 """The embedded state server: start it or join the one that runs, stop it (see service/guardian_process.py)."""
 
 import contextlib
+import fcntl
 import os
 import stat
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,14 +58,38 @@ def start_or_join(settings: ServiceSettings) -> StateServer:
     raise ServiceUnreachable(f"The embedded state server does not start; see {state / 'valkey.log'}.")
 
 
+@contextlib.contextmanager
+def in_use(settings: ServiceSettings) -> Iterator[None]:
+    """Keep `stop` of other services on this home from taking the embedded server away while the block runs.
+
+    Enter it before `start_or_join`: one that stops then either sees this user or is done before it joins.
+    """
+    if settings.redis_url:
+        yield
+        return
+    state = settings.state_dir.resolve()
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    held = os.open(state / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(held)
+
+
 def stop(settings: ServiceSettings) -> None:
-    """Stop the embedded server cleanly (its file synced) and wait until it is gone; nothing if none runs."""
+    """Stop the embedded server cleanly (its file synced) and wait until it is gone.
+
+    Nothing happens if none runs, or while another service on this home has it `in_use`: the last one stops it.
+    """
     state = settings.state_dir.resolve()
     if settings.redis_url or not state.exists():
         return
     deadline = time.monotonic() + START_SECONDS
     asked: set[str] = set()
     with locked(state / "start.lock"):
+        if not is_free(state / "users.lock"):
+            return
         while time.monotonic() < deadline:
             holders = [name for name in ("guardian", "server") if not is_free(state / f"{name}.lock")]
             if not holders:

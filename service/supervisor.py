@@ -25,7 +25,7 @@ import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
 from features.errors import ServiceUnreachable, UsageError
-from service.guardian import start_or_join, stop
+from service.guardian import in_use, start_or_join, stop
 from service.observe import MULTIPROC_DIR, configure_logs
 from service.settings import ServiceSettings
 
@@ -152,7 +152,7 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = print, *,
     """Serve until SIGTERM or SIGINT: the embedded state server, the keeper and `settings.workers` workers.
 
     `announce` is given the URLs once a worker answers. With `stop_state` the embedded state server ends with the
-    service, its append-only file synced.
+    last service on this home, its append-only file synced.
 
     Raises
     ------
@@ -168,8 +168,9 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = print, *,
     supervisor = Supervisor(settings, listening, metrics_dir)
     before = {number: signal.signal(number, supervisor.stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        start_or_join(settings)
-        supervisor.run(announce)
+        with in_use(settings):
+            start_or_join(settings)
+            supervisor.run(announce)
     finally:
         listening.close()
         shutil.rmtree(metrics_dir, ignore_errors=True)

@@ -96,6 +96,17 @@ def test_a_killed_guardian_is_replaced_and_its_server_adopted(settings):
     wait_for(lambda: pid_of(settings, "server") != before and answers(server))
 
 
+def test_the_last_of_two_services_on_a_home_stops_the_server(settings):
+    with guardian.in_use(settings):
+        server = guardian.start_or_join(settings)
+        with guardian.in_use(settings):
+            assert guardian.start_or_join(settings) == server
+        guardian.stop(settings)
+        assert answers(server)
+    guardian.stop(settings)
+    assert not guardian.is_running(settings)
+
+
 def test_stopping_what_does_not_run_does_nothing(settings):
     guardian.stop(settings)
     assert not guardian.is_running(settings)
