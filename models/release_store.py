@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from features.errors import ArtifactCorrupt, ReleaseError
-from models.release import Manifest, Release, load_release, read_manifest
+from models.release import Manifest, Release, load_release, read_manifest, verify_files
 
 POINTER: Final = "CURRENT"
 REMEMBERED: Final = 20
@@ -86,10 +86,10 @@ class DirectoryStore:
         return self._pointer().release_id
 
     def promote(self, release_id: str) -> None:
-        """Flip the pointer to a complete release."""
+        """Flip the pointer to a complete release; one with a damaged file is `ArtifactCorrupt` and does not serve."""
         if not (self.root / release_id).is_dir():
             raise ReleaseError(f"There is no release {release_id}; `pond releases` lists them.")
-        read_manifest(self.root / release_id)
+        verify_files(self.root / release_id, read_manifest(self.root / release_id))
         with self._locked():
             pointer = self._pointer()
             if pointer.release_id != release_id:

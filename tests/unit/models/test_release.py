@@ -72,6 +72,15 @@ def test_promoting_what_is_not_there_is_refused(store):
         store.promote("r9")
 
 
+def test_a_damaged_release_is_not_promoted(store, tmp_path):
+    store.promote("r1")
+    config = next(tmp_path.rglob("r2/config.json"))
+    config.write_bytes(config.read_bytes() + b" ")
+    with pytest.raises(ArtifactCorrupt, match="is not what was written"):
+        store.promote("r2")
+    assert store.current_id() == "r1"
+
+
 def test_a_release_is_never_written_twice(store, models):
     with pytest.raises(ReleaseError, match="exists already"):
         store.publish("r1", lambda p: write_release(models, p, facts()))
