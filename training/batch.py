@@ -108,6 +108,8 @@ def _frame(path: Path) -> pl.DataFrame:
         reason = str(error).splitlines()[0]
         raise UnreadableFile(str(path), f"cannot be read as its name says ({reason}).") from error
     ids = [line.strip() for line in text.splitlines() if line.strip()]
+    if not ids:
+        raise UnreadableFile(str(path), "is empty; give one customer id a line, or all.")
     return pl.DataFrame({c.CUSTOMER_ID: ids}, schema={c.CUSTOMER_ID: pl.String})
 
 

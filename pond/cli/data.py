@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ShopName = Annotated[str, typer.Option("--shop", help="Name of the shop.")]
 Files = Annotated[list[Path] | None, typer.Option(help="CSV, JSONL (plain or .gz) or Parquet; may be repeated.")]
+SHOWN_REASONS: Final = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +50,8 @@ def ingest(
         raise UsageError(f"Say which files to read, for example `pond ingest --shop {shop} --events events.csv`.")
     for _, path in files:
         if not path.is_file():
-            raise UsageError(f"There is no file {path}; nothing was read.")
+            what = "is a directory, not a file" if path.is_dir() else "does not exist"
+            raise UsageError(f"{path} {what}; nothing was read.")
     ingest_files(session, session.shop(shop), files, load_mapping(map_) if map_ else {})
 
 
@@ -78,8 +80,11 @@ def ingest_files(
 
 
 def _show_rejects(session: Session, made: "IngestReport") -> None:
-    for reason, count in list(made.reasons.items())[:5]:
+    shown = list(made.reasons.items())[:SHOWN_REASONS]
+    for reason, count in shown:
         session.err.print(f"  {count:,} × {reason}", markup=False, soft_wrap=True)
+    if others := made.rejected - sum(count for _, count in shown):
+        session.err.print(f"  {others:,} × other reasons", markup=False, soft_wrap=True)
     session.err.print(f"  Rejected rows with line and reason: {made.rejects_file}", markup=False, soft_wrap=True)
 
 

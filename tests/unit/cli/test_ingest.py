@@ -60,3 +60,19 @@ def test_a_file_that_breaks_the_contract_is_exit_3_and_changes_nothing(home, tmp
     assert pond(home, "ingest", "--shop", "tea", "--events", file) == 3
     assert capsys.readouterr().err.count("\n") == 1
     assert rows_of(home, "events").height == 0
+
+
+def test_reasons_that_are_not_named_are_counted(home, tmp_path, capsys):
+    file = tmp_path / "events.csv"
+    bad = [
+        "c,p,purchase,never,1,1", ",p,purchase,2025-01-01,1,1", "c,p,buy,2025-01-01,1,1",
+        "c,p,purchase,2025-01-01,-1,1", "c,p,purchase,2025-01-01,x,1", "c,p,purchase,2025-01-01,1,x", "c,p,sell,2025-01-01,1,1",
+    ]  # fmt: skip
+    file.write_text("\n".join(["customer_id,item_id,kind,at,quantity,price", *bad]))
+    assert pond(home, "ingest", "--shop", "tea", "--events", file) == 0
+    assert "  2 × other reasons\n" in capsys.readouterr().err
+
+
+def test_a_directory_is_called_one(home, tmp_path, capsys):
+    assert pond(home, "ingest", "--shop", "tea", "--events", tmp_path) == 2
+    assert "is a directory, not a file; nothing was read." in capsys.readouterr().err

@@ -105,6 +105,7 @@ def test_parquet_with_epochs_and_lists(models, tmp_path):
     ("name", "content", "error", "words"),
     [
         ("a.csv", b"customer_id,when\n1,2\n", ContractError, "when"),
+        ("a.csv", b"\n", UnreadableFile, "is empty"),
         ("a.csv", b"customer,at\n1,2\n", ContractError, "customer"),
         ("a.csv", b"customer_id,at\n1,yesterday\n", ContractError, "not a time"),
         ("a.csv", b"customer_id,at\n,2025-01-01\n", ContractError, "is missing"),
