@@ -66,7 +66,8 @@ def test_reasons_that_are_not_named_are_counted(home, tmp_path, capsys):
     file = tmp_path / "events.csv"
     bad = [
         "c,p,purchase,never,1,1", ",p,purchase,2025-01-01,1,1", "c,p,buy,2025-01-01,1,1",
-        "c,p,purchase,2025-01-01,-1,1", "c,p,purchase,2025-01-01,x,1", "c,p,purchase,2025-01-01,1,x", "c,p,sell,2025-01-01,1,1",
+        "c,p,purchase,2025-01-01,-1,1", "c,p,purchase,2025-01-01,x,1", "c,p,purchase,2025-01-01,1,x",
+        "c,p,sell,2025-01-01,1,1",
     ]  # fmt: skip
     file.write_text("\n".join(["customer_id,item_id,kind,at,quantity,price", *bad]))
     assert pond(home, "ingest", "--shop", "tea", "--events", file) == 0
