@@ -16,6 +16,7 @@ from models.recommenders.newest import NewestConfig, NewestModel, fit_newest
 from models.recommenders.next_basket import NextBasketConfig, NextBasketModel, fit_next_basket
 from models.recommenders.popular import PopularConfig, PopularModel, fit_popular
 from models.recommenders.repeat import RepeatConfig, RepeatModel, fit_repeat
+from models.recommenders.userknn import UserKnnConfig, UserKnnModel, fit_userknn
 from models.seams import CandidateSource
 
 
@@ -32,6 +33,7 @@ SOURCES: Final[dict[str, SourceEntry]] = {
     "popular": SourceEntry(PopularConfig, PopularModel, fit_popular),
     "repeat": SourceEntry(RepeatConfig, RepeatModel, fit_repeat),
     "next_basket": SourceEntry(NextBasketConfig, NextBasketModel, fit_next_basket),
+    "userknn": SourceEntry(UserKnnConfig, UserKnnModel, fit_userknn),
     "itemknn": SourceEntry(ItemKnnConfig, ItemKnnModel, fit_itemknn),
     "als": SourceEntry(AlsConfig, AlsModel, fit_als),
     "hybrid": SourceEntry(HybridConfig, HybridModel, fit_hybrid),

@@ -15,6 +15,7 @@ _PLAIN: Final = {
     "newest": "new",
     "als": "like_you",
     "hybrid": "like_you",
+    "userknn": "like_you",
     "next_basket": "next_basket",
 }
 

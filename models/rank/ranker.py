@@ -21,7 +21,9 @@ from models.query import Candidates, Query
 from models.recommenders.evidence import score_of_listed
 
 # More of these never speaks against an item, all else equal.
-RISING: Final = frozenset({"hazard", "share_next_basket", "share_itemknn", "share_als", "share_content_based"})
+RISING: Final = frozenset(
+    {"hazard", "share_next_basket", "share_userknn", "share_itemknn", "share_als", "share_content_based"}
+)
 
 
 class RankerConfig(BaseModel):

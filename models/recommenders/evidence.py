@@ -121,3 +121,13 @@ def score_of_listed(item_idx: Int32s, listed: Int32s, score: Float32s) -> Float3
         hit = listed[row] == item_idx
         found[hit] = score[row[hit]]
     return found
+
+
+def weighted_rows(matrix: sp.csr_array, rows: Int32s, weight: Float64s) -> tuple[Int32s, Float64s]:
+    """Return the columns and weighted values of some rows, one row after the other."""
+    start, stop = matrix.indptr[rows], matrix.indptr[rows + 1]
+    parts = [slice(a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True)]
+    if not parts:
+        return np.empty(0, np.int32), np.empty(0)
+    columns = np.concatenate([matrix.indices[part] for part in parts])
+    return columns, np.concatenate([matrix.data[part] for part in parts]) * np.repeat(weight, stop - start)

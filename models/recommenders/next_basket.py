@@ -16,7 +16,7 @@ from features.dataset import Dataset
 from features.definitions import read_purchases
 from features.history import History
 from models.query import NOTHING, Candidates, Query, top_candidates
-from models.recommenders.evidence import score_of_listed
+from models.recommenders.evidence import score_of_listed, weighted_rows
 
 
 class NextBasketConfig(BaseModel):
@@ -59,7 +59,7 @@ class NextBasketModel:
         if not len(item):
             return NOTHING.item_idx, NOTHING.score
         neighbour, vote = self._neighbours(query.customer_idx, item, weight)
-        near, share = _gather(self.vectors, neighbour, vote)
+        near, share = weighted_rows(self.vectors, neighbour, vote)
         dense = np.bincount(near, weights=share, minlength=len(self.rarity))
         found = np.flatnonzero(dense).astype(np.int32)
         return found, dense[found].astype(np.float32)
@@ -70,7 +70,7 @@ class NextBasketModel:
     def _neighbours(self, customer_idx: int, item: Int32s, weight: Float64s) -> tuple[Int32s, Float64s]:
         scaled = weight * self.rarity[item]
         scaled /= max(float(np.sqrt((scaled**2).sum())), 1e-12)
-        who, share = _gather(self.by_item, item, scaled)
+        who, share = weighted_rows(self.by_item, item, scaled)
         likeness = np.bincount(who, weights=share, minlength=self.by_item.shape[1])
         if 0 <= customer_idx < len(likeness):
             likeness[customer_idx] = 0.0
@@ -88,16 +88,6 @@ class NextBasketModel:
     def score(self, query: Query, item_idx: Int32s) -> Float32s:
         """Mean decayed count over the neighbours: float32 [n], NaN for what none of them bought."""
         return score_of_listed(item_idx, *self._scored(query))
-
-
-def _gather(matrix: sp.csr_array, rows: Int32s, weight: Float64s) -> tuple[Int32s, Float64s]:
-    """Return the columns and weighted values of some rows, one row after the other."""
-    start, stop = matrix.indptr[rows], matrix.indptr[rows + 1]
-    parts = [slice(a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True)]
-    if not parts:
-        return np.empty(0, np.int32), np.empty(0)
-    columns = np.concatenate([matrix.indices[part] for part in parts])
-    return columns, np.concatenate([matrix.data[part] for part in parts]) * np.repeat(weight, stop - start)
 
 
 def _decayed(history: History, moment: int, n_items: int, config: NextBasketConfig) -> tuple[Int32s, Float64s]:

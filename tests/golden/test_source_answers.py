@@ -11,6 +11,7 @@ TEA_3 = {
     "popular": ["bread", "coffee4", "tea4", "coffee3"],
     "repeat": ["bread", "tea4", "tea2", "tea1"],
     "next_basket": ["bread", "tea3", "tea4", "tea2"],
+    "userknn": ["tea3", "bread", "tea1", "tea2"],
     "itemknn": ["bread", "tea3", "tea1", "tea2"],
     "als": ["bread", "tea4", "tea3", "tea2"],
     "hybrid": ["bread", "tea4", "tea3", "tea2"],
