@@ -30,6 +30,9 @@ class SceneConfig(BaseModel):
     )
     fallback: tuple[str, ...] = Field(("popular",), description="Sources that fill a list that stays short, in order.")
     candidates: int = Field(200, ge=1, le=5000, description="Most candidates taken from each source.")
+    depth: int = Field(
+        1, ge=1, le=50, description="A ranker sees what a source says of this many times as many items as it proposes."
+    )
     rank_offset: float = Field(10.0, gt=0, description="c in weight / (c + rank): how slowly a source's voice fades.")
     ranker: str = Field(
         "", description="The scene whose learned ranker orders this one; empty: the blend by rank orders it."
@@ -50,8 +53,8 @@ DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
     ),
     "rebuy": SceneConfig(sources={"repeat": 1.0}, repeat_policy="only"),
     "discover": SceneConfig(
-        sources={"itemknn": 0.6, "next_basket": 0.3, "als": 0.6, "popular": 0.02},
-        repeat_policy="exclude", candidates=150, rank_offset=30.0, category_decay=0.97, ranker="discover",
+        sources={"itemknn": 0.3, "next_basket": 0.2, "userknn": 0.6, "als": 0.6, "popular": 0.02},
+        repeat_policy="exclude", candidates=150, depth=6, rank_offset=30.0, category_decay=0.97, ranker="discover",
     ),
     "next_basket": SceneConfig(
         sources={"repeat": 1.0, "next_basket": 0.3, "itemknn": 0.05, "popular": 0.05},

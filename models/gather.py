@@ -1,4 +1,8 @@
-"""Gathering: every source of a recipe asked once; used by the pipeline and by the training of rankers alike."""
+"""Gathering: every source of a recipe asked once; used by the pipeline and by the training of rankers alike.
+
+The best of each source are the candidates. Where a ranker orders them, each source is asked deeper, so that it has its
+say on what the others found.
+"""
 
 from collections.abc import Mapping
 
@@ -11,7 +15,10 @@ from models.seams import CandidateSource
 def gather_candidates(
     sources: Mapping[str, CandidateSource], recipe: SceneConfig, query: Query
 ) -> tuple[dict[str, Candidates], list[str]]:
-    """Return each source's candidates, and a word on every source that is missing or cannot serve."""
+    """Return what each source found, and a word on every source that is missing or cannot serve.
+
+    The lists are `recipe.candidates` × `recipe.depth` long at most: `candidates_of` takes their heads.
+    """
     found: dict[str, Candidates] = {}
     degraded: list[str] = []
     for name in recipe.sources:
@@ -20,7 +27,13 @@ def gather_candidates(
             degraded.append(f"{name}: not in this release")
             continue
         try:
-            found[name] = source.candidates(query, recipe.candidates)
+            found[name] = source.candidates(query, recipe.candidates * recipe.depth)
         except CannotServe as error:
             degraded.append(str(error))
     return found, degraded
+
+
+def candidates_of(found: Mapping[str, Candidates], recipe: SceneConfig) -> dict[str, Candidates]:
+    """Return the best `recipe.candidates` of each source."""
+    n = recipe.candidates
+    return {name: Candidates(each.item_idx[:n], each.score[:n]) for name, each in found.items()}

@@ -13,7 +13,7 @@ from features.arrays import Bools, Float32s, Int32s
 from features.history import EMPTY
 from models.config import SceneConfig
 from models.explain import explained
-from models.gather import gather_candidates
+from models.gather import candidates_of, gather_candidates
 from models.items import ItemTable
 from models.query import NO_ITEMS, Candidates, Query
 from models.rank.blend import Blend, blend_by_rank
@@ -87,7 +87,7 @@ class Pipeline:
         recipe = request.recipe or self.scenes[request.scene]
         query = _focused(request, recipe)
         found, degraded = gather_candidates(self.sources, recipe, query)
-        blend = blend_by_rank(found, recipe.sources, recipe.rank_offset)
+        blend = blend_by_rank(candidates_of(found, recipe), recipe.sources, recipe.rank_offset)
         allowed = Allowance(request, recipe, items)
         blend = _kept(blend, allowed.of(blend.item_idx))
         score = self._scored(query, blend, found, recipe)

@@ -16,7 +16,7 @@ from features.dataset import Dataset
 from features.history import EMPTY, History
 from features.item_facts import ItemFacts, fit_item_facts
 from models.config import PipelineConfig, SceneConfig
-from models.gather import gather_candidates
+from models.gather import candidates_of, gather_candidates
 from models.query import Query
 from models.rank.blend import blend_by_rank
 from models.rank.ranker import RankerModel, RankingRows, feature_names, fit_ranker, ranking_matrix
@@ -86,7 +86,7 @@ def ranking_rows(
     for question in questions:
         query = models.query(question.customer_idx, question.at, question.tail)
         found, _ = gather_candidates(models.sources, recipe, query)
-        item_idx = blend_by_rank(found, recipe.sources, recipe.rank_offset).item_idx
+        item_idx = blend_by_rank(candidates_of(found, recipe), recipe.sources, recipe.rank_offset).item_idx
         item_idx = _allowed(item_idx, query, recipe)
         wanted = np.isin(item_idx, question.truth)
         advance(1)
