@@ -87,7 +87,8 @@ def fit_models(
         return Fitted(fit_sources(dataset, config, progress), {}, dict.fromkeys(scenes, f"no ranker: {error}"))
     lessons = {}
     # Describing questions holds Python's lock, fitting sources mostly does not: they share the two cores well.
-    with ThreadPoolExecutor(1) as pool:
+    # One BLAS thread: an answer solves systems so small that threads only wait for each other.
+    with threadpool_limits(limits=1), ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(fit_sources, dataset, config)
         for scene in scenes:
             with progress.step(f"fit all sources; answered questions of {scene}") as advance:
