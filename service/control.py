@@ -1,11 +1,15 @@
 """The control plane: shops, keys and the audit trail; SQLite in `<home>/control.db`, or PostgreSQL by URL."""
 
 import hashlib
+import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from fcntl import LOCK_EX, flock
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -97,7 +101,8 @@ class ControlPlane:
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine, "connect", _prepare_sqlite)
         plane = cls(engine)
-        plane._migrate()
+        with _alone_with(engine.url):
+            plane._migrate()
         return plane
 
     def _migrate(self) -> None:
@@ -186,9 +191,33 @@ def _now() -> int:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON", "secure_delete=ON"):
+    for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+@contextmanager
+def _alone_with(url: sa.URL) -> Iterator[None]:
+    """Open an SQLite file one process at a time: the change to WAL, made once per file, waits for nobody.
+
+    SQLite answers "database is locked" at once, whatever the busy timeout, to a connection that asks for WAL while
+    another one changes the file over. The lock is on the folder, so that no file is left behind.
+    """
+    if not url.drivername.startswith("sqlite") or not url.database:
+        yield
+        return
+    parent = Path(url.database).absolute().parent
+    try:
+        folder = os.open(parent, os.O_RDONLY)
+    except OSError as error:
+        raise ServiceUnreachable(
+            f"The control database's folder {parent} cannot be opened ({error.strerror})."
+        ) from error
+    try:
+        flock(folder, LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _begin_writing(db: sa.Connection) -> None:
