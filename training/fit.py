@@ -1,8 +1,9 @@
 """Fitting a whole recipe on one dataset: the sources, then the rankers that learn from how the sources did lately."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
@@ -13,10 +14,11 @@ from features.history import DAY_US
 from features.item_facts import fit_item_facts
 from models.catalogue import SOURCES
 from models.config import PipelineConfig
-from models.rank.ranker import RankingRows
+from models.rank.ranker import RankerModel, RankingRows
 from models.release import Models
 from models.rng import derived_rng
 from models.seams import CandidateSource
+from training.memo import Memo
 from training.progress import ProgressReport, Quiet
 from training.ranking import learn_rankers, ranking_rows
 from training.settings import TrainingSettings
@@ -34,22 +36,58 @@ class Fitted:
     notes: dict[str, str]
 
 
+@dataclass(frozen=True, eq=False)
+class FitScope:
+    """What of a recipe is fitted, and what earlier fits of the same data may be taken again.
+
+    Attributes
+    ----------
+    scenes : tuple of str or None
+        Only what these scenes ask and their rankers; None: everything.
+    memo : Memo
+        Standard: remembers nothing.
+    """
+
+    scenes: tuple[str, ...] | None = None
+    memo: Memo = field(default_factory=Memo)
+
+    def sources(self, config: PipelineConfig) -> Collection[str] | None:
+        """Sources to fit; None: all that are used."""
+        if self.scenes is None:
+            return None
+        recipes = [config.all_scenes[name] for name in (*self.scenes, *self.rankers(config))]
+        return {name for recipe in recipes for name in (*recipe.sources, *recipe.fallback)}
+
+    def rankers(self, config: PipelineConfig) -> tuple[str, ...]:
+        """Scenes that a ranker is learned for."""
+        wanted = None if self.scenes is None else {config.all_scenes[name].ranker for name in self.scenes}
+        return tuple(name for name in config.ranked_scenes if wanted is None or name in wanted)
+
+
+EVERYTHING: Final = FitScope()
+
+
 def fit_sources(
     dataset: Dataset,
     config: PipelineConfig,
     progress: ProgressReport | None = None,
     only: Collection[str] | None = None,
+    memo: Memo | None = None,
 ) -> Models:
     """Fit every source that a scene asks (or those named), each with a generator derived from (seed, name).
 
     Two sources at a time, each on one thread of its own (their libraries leave Python's lock while they compute) and
     with one BLAS thread: the same dataset, configuration and seed give the same arrays, whatever else the run does.
     """
-    progress = progress or Quiet()
+    progress, remembered = progress or Quiet(), memo or Memo()
     names = [name for name in config.used_sources if only is None or name in only]
 
     def fit(name: str) -> CandidateSource:
-        source = SOURCES[name].fit(dataset, config.source(name), derived_rng(config.seed, name))
+        settings = config.source(name)
+        key = (config.seed, settings.model_dump_json())
+        source = remembered.once(
+            (dataset, name), key, lambda: SOURCES[name].fit(dataset, settings, derived_rng(config.seed, name))
+        )
         advance(1)
         return source
 
@@ -67,7 +105,7 @@ def _slowest_first(name: str) -> int:
 
 def fit_models(
     dataset: Dataset, config: PipelineConfig, settings: TrainingSettings, progress: ProgressReport | None = None,
-    *, earlier: tuple[Split, Fitted] | None = None,
+    *, earlier: tuple[Split, Fitted] | None = None, scope: FitScope = EVERYTHING,
 ) -> Fitted:  # fmt: skip
     """Fit sources on all of a dataset, and rankers on questions that its latest part answers.
 
@@ -76,38 +114,71 @@ def fit_models(
     earlier : (Split, Fitted), optional
         A split of this very dataset with models already fitted on its known part (an evaluation's): they are asked,
         nothing is fitted twice, and what they themselves learned from is learned from again.
+    scope : FitScope
+        Standard: everything, made anew.
     """
     progress = progress or Quiet()
-    scenes = config.ranked_scenes
+    scenes, only, memo = scope.rankers(config), scope.sources(config), scope.memo
     if not scenes:
-        return Fitted(fit_sources(dataset, config, progress), {}, {})
+        return Fitted(fit_sources(dataset, config, progress, only, memo), {}, {})
     try:
-        split, before = earlier or _earlier(dataset, config, settings, progress)
+        split, before = earlier or _earlier(dataset, config, settings, progress, scope)
     except ContractError as error:
-        return Fitted(fit_sources(dataset, config, progress), {}, dict.fromkeys(scenes, f"no ranker: {error}"))
+        models = fit_sources(dataset, config, progress, only, memo)
+        return Fitted(models, {}, dict.fromkeys(scenes, f"no ranker: {error}"))
     lessons = {}
     # Describing questions holds Python's lock, fitting sources mostly does not: they share the two cores well.
     # One BLAS thread: an answer solves systems so small that threads only wait for each other.
     with threadpool_limits(limits=1), ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(fit_sources, dataset, config)
+        waiting = pool.submit(fit_sources, dataset, config, None, only, memo)
         for scene in scenes:
             with progress.step(f"fit all sources; answered questions of {scene}") as advance:
-                learned = ranking_rows(before.models, dataset, split, scene, advance)
+                learned = memo.once(
+                    (split, "questions", scene),
+                    _asked_alike(before.models, scene),
+                    partial(ranking_rows, before.models, dataset, split, scene, advance),
+                )
             lessons[scene] = learned.then(before.lessons[scene]) if scene in before.lessons else learned
         with progress.step("fit all sources"):
             models = waiting.result()
     with progress.step("learn to rank"):
-        rankers, notes = learn_rankers(lessons, fit_item_facts(dataset), config)
+        rankers, notes = _rankers(dataset, config, lessons, memo)
     return Fitted(replace(models, rankers=rankers), lessons, notes)
 
 
+def _rankers(
+    dataset: Dataset, config: PipelineConfig, lessons: dict[str, RankingRows], memo: Memo
+) -> tuple[dict[str, RankerModel], dict[str, str]]:
+    """Learn each scene's ranker, unless the same was learned from the same rows before."""
+    facts = memo.once((dataset, "facts"), (), partial(fit_item_facts, dataset))
+    rankers: dict[str, RankerModel] = {}
+    notes: dict[str, str] = {}
+    for scene, rows in lessons.items():
+        key = (rows, tuple(config.all_scenes[scene].sources), config.seed, config.ranker.model_dump_json())
+        made, said = memo.once((dataset, "ranker", scene), key, partial(learn_rankers, {scene: rows}, facts, config))
+        rankers |= made
+        notes |= said
+    return rankers, notes
+
+
+def _asked_alike(models: Models, scene: str) -> tuple[Hashable, ...]:
+    """Everything that a scene's questions to some models depend on: weights order a blend, they gather nothing."""
+    config, recipe = models.config, models.config.all_scenes[scene]
+    ordering = {"sources", "rank_offset", "fallback", "category_decay", "category_depth"}
+    return (
+        *((name, models.sources[name]) for name in recipe.sources), recipe.model_dump_json(exclude=ordering),
+        config.seed, config.ranker.negatives, config.ranker.max_questions,
+    )  # fmt: skip
+
+
 def _earlier(
-    dataset: Dataset, config: PipelineConfig, settings: TrainingSettings, progress: ProgressReport
+    dataset: Dataset, config: PipelineConfig, settings: TrainingSettings, progress: ProgressReport, scope: FitScope
 ) -> tuple[Split, Fitted]:
     """Split a dataset and fit what the rankers look at on its known part."""
     moments = dataset.product_events.at
     span_days = int(moments.max() - moments.min()) // DAY_US if len(moments) else 0
     days = min(settings.ranker_horizon_days, max(span_days // 4, 1))
-    split = split_all(dataset, settings.model_copy(update={"horizon_days": days}))
-    asked = {name for scene in config.ranked_scenes for name in config.all_scenes[scene].sources}
-    return split, Fitted(fit_sources(split.known, config, progress, asked), {}, {})
+    lately = settings.model_copy(update={"horizon_days": days})
+    split = scope.memo.once((dataset, "split"), lately, partial(split_all, dataset, lately))
+    asked = {name for scene in scope.rankers(config) for name in config.all_scenes[scene].sources}
+    return split, Fitted(fit_sources(split.known, config, progress, asked, scope.memo), {}, {})
