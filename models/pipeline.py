@@ -176,7 +176,7 @@ class Allowance:
         """Return bool [n]: may be shown."""
         keep = self._without_repeat_rule(item_idx)
         if self.recipe.repeat_policy == "only":
-            keep &= np.isin(item_idx, self._bought())
+            keep &= np.isin(item_idx, self._bought(), kind="table")
         return keep
 
     def as_fallback(self, item_idx: Int32s) -> Bools:
@@ -188,9 +188,9 @@ class Allowance:
         keep = self.items.showable(item_idx, request.query.at)
         for unwanted in (request.exclude, request.basket, request.query.seeds):
             if len(unwanted):
-                keep &= ~np.isin(item_idx, unwanted)
+                keep &= ~np.isin(item_idx, unwanted, kind="table")
         if self.recipe.repeat_policy == "exclude":
-            keep &= ~np.isin(item_idx, self._bought())
+            keep &= ~np.isin(item_idx, self._bought(), kind="table")
         return self._filtered(item_idx, keep) if request.filters != Filters() else keep
 
     def _bought(self) -> Int32s:

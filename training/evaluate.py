@@ -32,7 +32,7 @@ INCUMBENT: Final = "incumbent"
 COMPARED: Final = ("recall", "ndcg", "hit_rate", "mrr")
 LENGTHS: Final = (0, 1, 2, 4, 8, 16, 32, 64)
 HEAVY_SHARE: Final = 0.2
-PROBED: Final = 500
+PROBED: Final = 200
 
 
 class LengthRow(BaseModel):
@@ -60,7 +60,7 @@ class SceneReport(BaseModel):
     slice_sizes: dict[str, int]
     stage_share: dict[str, float] = Field(description="Share of the places that each source filled")
     candidate_recall: dict[str, float] = Field(
-        description="Share of the truth among each source's candidates, some 500 customers"
+        description="Share of the truth among each source's candidates, some 200 customers"
     )
     by_length: tuple[LengthRow, ...]
 

@@ -88,7 +88,7 @@ def ranking_rows(
         found, _ = gather_candidates(models.sources, recipe, query)
         item_idx = blend_by_rank(candidates_of(found, recipe), recipe.sources, recipe.rank_offset).item_idx
         item_idx = _allowed(item_idx, query, recipe)
-        wanted = np.isin(item_idx, question.truth)
+        wanted = np.isin(item_idx, question.truth, kind="table")
         advance(1)
         if not wanted.any() or wanted.all():
             continue
@@ -106,8 +106,8 @@ def ranking_rows(
 def _allowed(item_idx: Int32s, query: Query, recipe: SceneConfig) -> Int32s:
     bought = query.history.purchases.item_idx
     if recipe.repeat_policy == "exclude":
-        return item_idx[~np.isin(item_idx, bought)]
-    return item_idx[np.isin(item_idx, bought)] if recipe.repeat_policy == "only" else item_idx
+        return item_idx[~np.isin(item_idx, bought, kind="table")]
+    return item_idx[np.isin(item_idx, bought, kind="table")] if recipe.repeat_policy == "only" else item_idx
 
 
 def learn_rankers(
