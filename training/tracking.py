@@ -19,6 +19,9 @@ R = TypeVar("R")
 TRIES: Final = 3
 MOST_PARAMS: Final = 100  # MLflow's limit for one batch
 PARAM_CHARS: Final = 6000
+PARENT_TAG: Final = "mlflow.parentRunId"
+OF_RELEASE: Final = "the release is not affected: its figures stand in run.json and its manifest."
+OF_STUDY: Final = "the study is not affected: its trials stand in the shop's folder."
 
 
 class TrackedRun(Protocol):
@@ -44,6 +47,15 @@ class TrackedRun(Protocol):
         """Close the run."""
         ...
 
+    def child(self, name: str) -> "TrackedRun":
+        """Open a run below this one, such as a trial of a tuning."""
+        ...
+
+    @property
+    def run_id(self) -> str:
+        """The run's name in the tracker, to go on with it later; empty where nothing is recorded."""
+        ...
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What could not be recorded, in plain sentences."""
@@ -55,6 +67,10 @@ class Tracker(Protocol):
 
     def start(self, shop: str, release_id: str) -> TrackedRun:
         """Open the run of a release in the shop's experiment; never raises because the server is away."""
+        ...
+
+    def go_on(self, shop: str, study: str, run_id: str) -> TrackedRun:
+        """Open the run of a study again, or begin it when there is none of that id."""
         ...
 
 
@@ -77,6 +93,15 @@ class UntrackedRun:
     def finish(self, *, failed: bool, reason: str = "") -> None:
         """Do nothing."""
 
+    def child(self, name: str) -> "UntrackedRun":  # noqa: ARG002
+        """Return another that records nothing."""
+        return self
+
+    @property
+    def run_id(self) -> str:
+        """None."""
+        return ""
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """Nothing was asked, nothing is missing."""
@@ -88,6 +113,10 @@ class NoTracker:
     """For shops that keep no MLflow: `run.json` and the release's manifest still say everything."""
 
     def start(self, shop: str, release_id: str) -> TrackedRun:  # noqa: ARG002
+        """Open a run that records nothing."""
+        return UntrackedRun()
+
+    def go_on(self, shop: str, study: str, run_id: str) -> TrackedRun:  # noqa: ARG002
         """Open a run that records nothing."""
         return UntrackedRun()
 
@@ -126,8 +155,15 @@ class MlflowTracker:
 
     def start(self, shop: str, release_id: str) -> TrackedRun:
         """Open a run in the experiment `pond/<shop>`, created when missing."""
-        run = MlflowRun(self)
-        run.open(shop, release_id)
+        run = MlflowRun(self, shop, OF_RELEASE)
+        run.open(release_id, {"pond.release": release_id})
+        return run
+
+    def go_on(self, shop: str, study: str, run_id: str) -> TrackedRun:
+        """Open the run of a study again; where it is gone, begin a new one."""
+        run = MlflowRun(self, shop, OF_STUDY)
+        if not (run_id and run.reopen(run_id)):
+            run.open(f"tune {study}", {"pond.study": study})
         return run
 
 
@@ -145,6 +181,8 @@ class MlflowRun:
     """A run of `MlflowTracker`; after a call that fails for good it records no more and says so once."""
 
     tracker: MlflowTracker
+    shop: str
+    unaffected: str
     run_id: str = ""
     artifact_uri: str = ""
     said: list[str] = field(default_factory=list)
@@ -154,22 +192,51 @@ class MlflowRun:
         """What could not be recorded."""
         return tuple(self.said)
 
-    def open(self, shop: str, release_id: str) -> None:
+    def open(self, name: str, tags: Mapping[str, str]) -> None:
         """Create the experiment when missing, and the run."""
 
         def create(client: Any) -> tuple[str, str]:
-            name = f"pond/{shop}"
-            found = client.get_experiment_by_name(name)
-            place = (self.tracker.artifacts / shop).as_uri() if self.tracker.artifacts else None
-            experiment = found.experiment_id if found else client.create_experiment(name, artifact_location=place)
-            run = client.create_run(
-                experiment, run_name=release_id, tags={"pond.shop": shop, "pond.release": release_id}
+            experiment_name = f"pond/{self.shop}"
+            found = client.get_experiment_by_name(experiment_name)
+            place = (self.tracker.artifacts / self.shop).as_uri() if self.tracker.artifacts else None
+            experiment = (
+                found.experiment_id if found else client.create_experiment(experiment_name, artifact_location=place)
             )
+            run = client.create_run(experiment, run_name=name, tags={"pond.shop": self.shop} | dict(tags))
             return run.info.run_id, run.info.artifact_uri
 
         opened = self._tried("open a run", create)
         if opened is not None:
             self.run_id, self.artifact_uri = opened
+
+    def reopen(self, run_id: str) -> bool:
+        """Go on with a run that was closed; False when the store has none of that id."""
+
+        def find(client: Any) -> tuple[str, str]:
+            from mlflow.exceptions import MlflowException  # noqa: PLC0415 — as above
+            from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode  # noqa: PLC0415 — as above
+
+            try:
+                run = client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                    raise
+                return "", ""
+            if run.info.lifecycle_stage != "active":
+                return "", ""
+            client.update_run(run_id, status="RUNNING")
+            return run.info.run_id, run.info.artifact_uri
+
+        self.run_id, self.artifact_uri = self._tried("go on with the run", find) or ("", "")
+        return bool(self.run_id or self.said)
+
+    def child(self, name: str) -> TrackedRun:
+        """Open a run below this one; where this one could not be recorded, its children are not."""
+        if not self.run_id or self.said:
+            return UntrackedRun()
+        run = MlflowRun(self.tracker, self.shop, self.unaffected)
+        run.open(name, {PARENT_TAG: self.run_id})
+        return run
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record settings; long texts are cut at MLflow's limit."""
@@ -233,8 +300,7 @@ class MlflowRun:
             except Exception as error:  # noqa: BLE001 — any outage of the tracker is a warning, whatever its library raises
                 if left == 0:
                     self.said.append(
-                        f"MLflow at {self.tracker.uri} could not {what} ({_first_line(error)}); the release is not "
-                        "affected: its figures stand in run.json and its manifest."
+                        f"MLflow at {self.tracker.uri} could not {what} ({_first_line(error)}); {self.unaffected}"
                     )
                     break
             time.sleep(pause)

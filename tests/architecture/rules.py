@@ -26,7 +26,7 @@ DOORS: Final = {
     "implicit": ("models/recommenders/als.py",),
     "lightgbm": ("models/rank/ranker.py",),
     "sklearn": ("models/", "training/plots.py"),
-    "optuna": ("training/tune.py",),
+    "optuna": ("training/study.py",),
     "mlflow": ("training/tracking.py", "training/registry.py"),
     "matplotlib": ("training/plots.py",),
     "pyspark": ("training/engines/",),
