@@ -58,6 +58,26 @@ def start_or_join(settings: ServiceSettings) -> StateServer:
     raise ServiceUnreachable(f"The embedded state server does not start; see {state / 'valkey.log'}.")
 
 
+def guard_again(settings: ServiceSettings) -> bool:
+    """Replace a guardian that died, without waiting for its server; return whether one had to be started.
+
+    Nothing happens while another command brings the server up or takes it down: it has the word.
+
+    Raises
+    ------
+    ServiceUnreachable, OSError
+        It cannot be started now; asking again later is right.
+    """
+    state = settings.state_dir.resolve()
+    if settings.redis_url or not is_free(state / "guardian.lock") or not is_free(state / "start.lock"):
+        return False
+    with locked(state / "start.lock"):
+        if not is_free(state / "guardian.lock"):
+            return False
+        _spawn_guardian(state, settings.state_memory_mb)
+    return True
+
+
 @contextlib.contextmanager
 def in_use(settings: ServiceSettings) -> Iterator[None]:
     """Keep `stop` of other services on this home from taking the embedded server away while the block runs.

@@ -25,7 +25,7 @@ import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
 from features.errors import ServiceUnreachable, UsageError
-from service.guardian import in_use, start_or_join, stop
+from service.guardian import guard_again, in_use, start_or_join, stop
 from service.observe import MULTIPROC_DIR, configure_logs
 from service.settings import ServiceSettings
 
@@ -36,6 +36,7 @@ STOP_SECONDS: Final = 20.0
 QUICK_DEATH_SECONDS: Final = 5.0
 LONGEST_WAIT_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.05
+GUARDIAN_POLL_SECONDS: Final = 1.0
 BACKLOG: Final = 2048
 # One core a worker: threads inside a worker would only fight each other.
 ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
@@ -60,6 +61,7 @@ class Supervisor:
         self._workers = [Child("service.app") for _ in range(settings.workers)]
         self._keeper = Child("service.keep")
         self._stopping = False
+        self._guardian_seen = time.monotonic()
         self._log = structlog.get_logger("pond.service")
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
@@ -120,6 +122,17 @@ class Supervisor:
                 child.not_before = now + child.wait
             if child.process is None and now >= child.not_before:
                 self._start(child)
+        if now - self._guardian_seen >= GUARDIAN_POLL_SECONDS:
+            self._guardian_seen = now
+            self._revive_guardian()
+
+    def _revive_guardian(self) -> None:
+        # The guardian is no child of this process: it outlives services, so only its lock tells that it died.
+        try:
+            if guard_again(self._settings):
+                self._log.error("guardian_died", state=str(self._settings.state_dir))
+        except (ServiceUnreachable, OSError) as error:
+            self._log.error("guardian_not_started", why=str(error))
 
     def _end(self, children: list[Child]) -> None:
         living = [child for child in children if child.process is not None]

@@ -208,6 +208,19 @@ def test_a_dead_worker_is_replaced_and_the_other_goes_on(service):
     wait_for(asked_of_two)
 
 
+def test_a_killed_guardian_is_replaced_while_the_service_runs(service):
+    state = service.toy.settings.state_dir
+    pid = lambda name: int((state / f"{name}.pid").read_text())  # noqa: E731
+    guardian, server = pid("guardian"), pid("server")
+    os.kill(guardian, signal.SIGKILL)
+    wait_for(lambda: any(line["event"] == "guardian_died" for line in service.lines()))
+    wait_for(lambda: pid("guardian") != guardian)
+    assert pid("server") == server
+    os.kill(server, signal.SIGKILL)  # the new guardian watches the server it did not start
+    wait_for(lambda: pid("server") != server)
+    wait_for(lambda: not service.fresh_post("/v1/recommend", {"customer_id": "tea-3"})["degraded"])
+
+
 def test_metrics_are_those_of_all_workers(service):
     asked = sum(line.get("path") == "/v1/recommend" and line["status"] == 200 for line in service.lines())
     text = httpx.get(f"{service.url}/metrics").text
