@@ -97,12 +97,16 @@ class DirectoryStore:
                 self._flip(_Pointer(release_id=release_id, previous=tuple(before[:REMEMBERED])))
 
     def rollback(self) -> str:
-        """Flip the pointer back to the newest earlier release that still exists."""
+        """Flip the pointer back to the newest earlier release that still exists.
+
+        One with a damaged file is `ArtifactCorrupt`, and the pointer stays.
+        """
         with self._locked():
             pointer = self._pointer()
             earlier = [r for r in pointer.previous if (self.root / r).is_dir()]
             if not earlier:
                 raise ReleaseError("There is no earlier release to roll back to; train another one.")
+            verify_files(self.root / earlier[0], read_manifest(self.root / earlier[0]))
             self._flip(_Pointer(release_id=earlier[0], previous=tuple(earlier[1:])))
             return earlier[0]
 

@@ -81,6 +81,16 @@ def test_a_damaged_release_is_not_promoted(store, tmp_path):
     assert store.current_id() == "r1"
 
 
+def test_going_back_to_a_damaged_release_is_refused_and_the_serving_one_stays(store, tmp_path):
+    store.promote("r1")
+    store.promote("r2")
+    config = next(tmp_path.rglob("r1/config.json"))
+    config.write_bytes(config.read_bytes() + b" ")
+    with pytest.raises(ArtifactCorrupt, match="is not what was written"):
+        store.rollback()
+    assert store.current_id() == "r2"
+
+
 def test_a_release_is_never_written_twice(store, models):
     with pytest.raises(ReleaseError, match="exists already"):
         store.publish("r1", lambda p: write_release(models, p, facts()))
