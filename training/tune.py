@@ -30,6 +30,9 @@ from training.tuning_report import Change, TuneReport, compared
 from training.tuning_space import SETTINGS, Part, Value, search_parts, with_values
 
 FOLDER: Final = "tuning"
+# A standard error of the gain, as a share of the score: less means that next to no list changed.
+NOTICED: Final = 0.0005
+TURNS_OF_UNNOTICED: Final = 3
 JUDGED_BY: Final = {"seed", "customers", "hold_out_share", "ranker_horizon_days"}
 
 
@@ -84,12 +87,11 @@ class _Tuning:
             raise UsageError(f"The scenes {', '.join(scenes)} have no setting that tuning may change.")
 
     def try_next(self) -> None:
-        """One trial: the next part in turn, changed from the best settings so far."""
+        """One trial: the next part, changed from the best settings so far."""
         records = self.study.records()
-        turn = len(records) - 1
-        part = self._part(turn)
+        part = self._part(records)
         best = best_of(records)
-        trial, changed = self.study.ask(part, turn)
+        trial, changed = self.study.ask(part, len(records) - 1)
         values = best.values | changed
         started = time.monotonic()
         try:
@@ -126,11 +128,19 @@ class _Tuning:
             means=self._means(judged), ndcg=judged.ndcg, seconds=time.monotonic() - started,
         )  # fmt: skip
 
-    def _part(self, turn: int) -> Part:
-        """Every part once a round, each round in an order of its own."""
-        n = len(self.parts)
-        order = derived_rng(self.settings.training.seed, "tune", "round", str(turn // n)).permutation(n)
-        return self.parts[int(order[turn % n])]
+    def _part(self, records: list[TrialRecord]) -> Part:
+        """The part that had fewest turns, in an order drawn anew for each round.
+
+        A trial that hardly any customer noticed counts as several turns: its part waits, and is not forgotten.
+        """
+        turns = dict.fromkeys((part.name for part in self.parts), 0)
+        for record in records[1:]:
+            unnoticed = not record.failure and record.gain_error < NOTICED
+            turns[record.part] += TURNS_OF_UNNOTICED if unnoticed else 1
+        fewest = min(turns.values())
+        rng = derived_rng(self.settings.training.seed, "tune", "round", str(fewest))
+        order: list[int] = rng.permutation(len(self.parts)).tolist()
+        return next(self.parts[i] for i in order if turns[self.parts[i].name] == fewest)
 
     def config_of(self, values: Mapping[str, Value]) -> PipelineConfig:
         """Return the configuration with some settings, by name, changed."""

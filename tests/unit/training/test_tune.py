@@ -96,6 +96,13 @@ def test_each_trial_changes_one_part_of_the_best_so_far(shop):
     assert {trial.part for trial in report.trials[1:4]} == {"sources.popular", "sources.repeat", "scenes.home"}
 
 
+def test_parts_that_nobody_notices_wait(shop):
+    """Which of the old bestsellers come first, or how long habits last, changes no list here; the blend does."""
+    tried = [trial.part for trial in tuned(shop, 8).trials[1:]]
+    assert set(tried[:3]) == {"sources.popular", "sources.repeat", "scenes.home"}
+    assert tried.count("scenes.home") > max(tried.count("sources.popular"), tried.count("sources.repeat"))
+
+
 def test_tuning_in_two_goes_is_tuning_in_one(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
