@@ -91,13 +91,13 @@ class Pipeline:
         allowed = Allowance(request, recipe, items)
         blend = _kept(blend, allowed.of(blend.item_idx))
         score = self._scored(query, blend, found, recipe)
-        picks = [
-            Pick(int(i), 0.0, "pin", reason("pinned")) for i in request.pins if allowed.of(np.array([i], np.int32))[0]
-        ][: request.k]
+        pins = request.pins[allowed.of(request.pins)]
+        picks = [Pick(int(i), 0.0, "pin", reason("pinned")) for i in pins[: request.k]]
         score[np.isin(blend.item_idx, [p.item_idx for p in picks])] = -np.inf
         picks += self._arranged(request, query, blend, score, recipe, items, request.k - len(picks))
         if len(picks) < request.k:
             picks += self._fallback(query, recipe, allowed, picks, request.k, degraded)
+        degraded += _shortfalls(request, len(picks), [items.text(int(i)) for i in request.pins if i not in pins])
         return Slate(tuple(picks), tuple(degraded))
 
     def _scored(self, query: Query, blend: Blend, found: Mapping[str, Candidates], recipe: SceneConfig) -> Float32s:
@@ -219,6 +219,17 @@ def _focused(request: Request, recipe: SceneConfig) -> Query:
         return replace(request.query, seeds=seeds)
     # Nothing to start from: the history would answer another question, so only what is not personal may.
     return replace(request.query, seeds=NO_ITEMS, history=EMPTY, customer_idx=-1)
+
+
+def _shortfalls(request: Request, n_picks: int, pins_lost: list[str]) -> list[str]:
+    """Say what of the request could not be kept: pins that may not be shown, fewer places than asked for."""
+    said = []
+    if pins_lost:
+        said.append(f"pinned but not to be shown now: {', '.join(pins_lost)}")
+    if n_picks < request.k:
+        why = "the filters leave no more" if request.filters != Filters() else "nothing more may be shown"
+        said.append(f"only {n_picks} of {request.k} places filled: {why}")
+    return said
 
 
 def _kept(blend: Blend, keep: Bools) -> Blend:

@@ -235,6 +235,9 @@ def _notes(command: Command, known: Known) -> list[str]:
         notes.append(UNREACHABLE)
     elif known.state.status is Status.off:
         notes.append(SWITCHED_OFF)
+    unknown = [item_id for item_id in command.pins if known.serving.items.idx(item_id) < 0]
+    if unknown:
+        notes.append(f"pinned but not in the catalogue: {', '.join(unknown)}")
     missing = [kind for kind, share in command.mix.items() if share > 0 and kind != ItemKind.product.name]
     if missing:
         notes.append(f"mix: release {known.serving.release_id} serves products only, no {', '.join(missing)}")

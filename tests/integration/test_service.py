@@ -173,6 +173,9 @@ def test_pins_filters_baskets_and_what_was_just_seen(client):
         "item_kind": "product", "item_id": "coffee1", "score": 0.0, "reason": 0, "stage": "pin",
     }  # fmt: skip
     assert not {"tea0", "bread"} & set(ids(answer))
+    unknown = recommend(client, "tea-1", pins=["no-such-item", "tea1"])
+    assert unknown["items"][0]["item_id"] == "tea1"
+    assert "pinned but not in the catalogue: no-such-item" in unknown["degraded"]
     seen = recommend(client, "looker", k=2, context={"recent": ["coffee3"]})
     assert "coffee3" in ids(seen)
     mixed = recommend(client, "looker", mix={"content": 0.5, "product": 0.5})

@@ -108,6 +108,22 @@ def test_filters_hold_for_every_place(models, toy, filters, wanted):
     assert {i[:3] for i in items} == wanted
 
 
+def test_filters_that_leave_too_little_are_named(models, toy):
+    _, none = ask(models, toy, "tea-3", "home", k=10, filters=Filters(category="dri"))
+    assert none.degraded[-1] == "only 0 of 10 places filled: the filters leave no more"
+    _, one = ask(models, toy, "tea-3", "home", k=10, filters=Filters(brands=("baker",)))
+    assert one.degraded[-1] == "only 1 of 10 places filled: the filters leave no more"
+    _, whole = ask(models, toy, "tea-3", "home", k=1, filters=Filters(brands=("baker",)))
+    assert not any("places" in word for word in whole.degraded)
+
+
+def test_pins_that_may_not_be_shown_are_named(models, toy):
+    idx = models.items.idxs
+    items, slate = ask(models, toy, "tea-3", "home", k=3, pins=idx(["tea0", "bread", "tea1"]), exclude=idx(["bread"]))
+    assert items[:2] == ["tea0", "tea1"]
+    assert "pinned but not to be shown now: bread" in slate.degraded
+
+
 def test_price_filters_never_show_an_item_without_a_price(models, toy):
     priced = models.items.with_changes([{"product_id": "bread", "price": 3.0}, {"product_id": "tea0", "price": 9.0}])
     request = Request(models.query(0, toy.as_of), "popular", 9, filters=Filters(price_min=2, price_max=5))
