@@ -16,10 +16,11 @@ from features.errors import ContractError, UsageError
 from models.config import PipelineConfig
 from models.release import Models
 from models.rng import derived_rng
-from training.evaluate import answer_questions, scene_questions
+from training.evaluate import answer_questions
 from training.fit import FitScope, fit_models
 from training.memo import Memo
 from training.metrics import ItemSets, ndcg
+from training.questions import scene_questions
 from training.settings import RunSettings, TrainingSettings
 from training.split import Split, sampled, split_all
 from training.workers import answer_all

@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.arrays import Float64s, Int32s
 from features.dataset import build_dataset
-from features.errors import UsageError
-from features.history import EMPTY, History
 from features.lake import Lake
 from features.shop import Shop
 from models.config import SceneConfig
@@ -23,8 +21,9 @@ from training.baselines import FREQUENCY, POPULARITY, Baselines, buyer_share, fi
 from training.fit import fit_models
 from training.metrics import Interval, ItemSets, bootstrap_intervals, coverage, judge, means
 from training.progress import ProgressReport, Quiet
+from training.questions import Question, scene_questions
 from training.settings import TrainingSettings
-from training.split import Case, Split, split_dataset
+from training.split import Split, split_dataset
 from training.workers import answer_all
 
 POND: Final = "pond"
@@ -96,19 +95,6 @@ class Evaluation:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Question:
-    """What a scene asks about a case: at which moment, knowing what, for which truth; `probed` asks each source too."""
-
-    case: Case
-    scene: str
-    k: int
-    at: int
-    tail: History
-    truth: Int32s
-    probed: bool = False
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class Answer:
     """What the pipeline showed (int32 [k], -1 padded), which source filled each place, and whose candidates held it."""
 
@@ -162,29 +148,6 @@ def evaluate_release(
     return evaluate(
         split, {POND: fit_models(split.known, release.models.config, settings, progress).models}, settings, progress
     )
-
-
-def scene_questions(split: Split, scene: str, recipe: SceneConfig, k: int) -> list[Question]:
-    """Return what a scene is asked: `next_basket` at the moment of the first basket of the truth, the others ahead.
-
-    A scene that may not repeat is asked for what is new to the customer, one that only repeats for what is not; who
-    wanted nothing of the kind is not asked.
-    """
-    if recipe.start_from != "history":
-        raise UsageError(f"The scene '{scene}' starts from items, not from a history; it cannot be judged this way.")
-    events = split.known.product_events
-    questions = []
-    for case in split.cases:
-        if scene == "next_basket":
-            questions.append(Question(case, scene, k, case.basket_at, case.tail, case.basket))
-            continue
-        truth = case.truth
-        if recipe.repeat_policy != "allow":
-            bought = np.isin(truth, events.of(case.customer_idx).purchases.item_idx)
-            truth = truth[~bought if recipe.repeat_policy == "exclude" else bought]
-        if len(truth):
-            questions.append(Question(case, scene, k, case.at, EMPTY, truth))
-    return questions
 
 
 def answer_questions(models: Models, questions: Sequence[Question]) -> list[Answer]:

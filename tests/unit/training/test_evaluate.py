@@ -10,7 +10,8 @@ from models.release import Models
 from models.rng import derived_rng
 from tests import worlds
 from training.baselines import FREQUENCY, POPULARITY
-from training.evaluate import INCUMBENT, POND, evaluate, scene_questions
+from training.evaluate import INCUMBENT, POND, evaluate
+from training.questions import scene_questions
 from training.settings import TrainingSettings
 from training.split import split_dataset
 
