@@ -10,23 +10,27 @@ from pydantic import BaseModel
 from features.dataset import Dataset
 from models.recommenders.als import AlsConfig, AlsModel, fit_als
 from models.recommenders.content_based import ContentBasedConfig, ContentBasedModel, fit_content_based
+from models.recommenders.ease import EaseConfig, EaseModel, fit_ease
+from models.recommenders.gf_cf import GfCfConfig, GfCfModel, fit_gf_cf
 from models.recommenders.hybrid import HybridConfig, HybridModel, fit_hybrid
 from models.recommenders.itemknn import ItemKnnConfig, ItemKnnModel, fit_itemknn
 from models.recommenders.newest import NewestConfig, NewestModel, fit_newest
 from models.recommenders.next_basket import NextBasketConfig, NextBasketModel, fit_next_basket
 from models.recommenders.popular import PopularConfig, PopularModel, fit_popular
 from models.recommenders.repeat import RepeatConfig, RepeatModel, fit_repeat
+from models.recommenders.sequence import SequenceConfig, SequenceModel, fit_sequence
 from models.recommenders.userknn import UserKnnConfig, UserKnnModel, fit_userknn
 from models.seams import CandidateSource
 
 
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
-    """How a source is configured, fitted and read back."""
+    """How a source is configured, fitted and read back; `of_catalogue`: fitted on the products alone, no events."""
 
     config: type[BaseModel]
     model: type[CandidateSource]
     fit: Callable[[Dataset, Any, np.random.Generator], CandidateSource]
+    of_catalogue: bool = False
 
 
 SOURCES: Final[dict[str, SourceEntry]] = {
@@ -35,8 +39,11 @@ SOURCES: Final[dict[str, SourceEntry]] = {
     "next_basket": SourceEntry(NextBasketConfig, NextBasketModel, fit_next_basket),
     "userknn": SourceEntry(UserKnnConfig, UserKnnModel, fit_userknn),
     "itemknn": SourceEntry(ItemKnnConfig, ItemKnnModel, fit_itemknn),
+    "sequence": SourceEntry(SequenceConfig, SequenceModel, fit_sequence),
+    "gf_cf": SourceEntry(GfCfConfig, GfCfModel, fit_gf_cf),
+    "ease": SourceEntry(EaseConfig, EaseModel, fit_ease),
     "als": SourceEntry(AlsConfig, AlsModel, fit_als),
     "hybrid": SourceEntry(HybridConfig, HybridModel, fit_hybrid),
-    "content_based": SourceEntry(ContentBasedConfig, ContentBasedModel, fit_content_based),
+    "content_based": SourceEntry(ContentBasedConfig, ContentBasedModel, fit_content_based, of_catalogue=True),
     "newest": SourceEntry(NewestConfig, NewestModel, fit_newest),
 }

@@ -16,6 +16,7 @@ _PLAIN: Final = {
     "als": "like_you",
     "hybrid": "like_you",
     "userknn": "like_you",
+    "gf_cf": "like_you",
     "next_basket": "next_basket",
 }
 

@@ -22,8 +22,11 @@ from models.recommenders.evidence import score_of_listed
 
 # More of these never speaks against an item, all else equal.
 RISING: Final = frozenset(
-    {"hazard", "share_next_basket", "share_userknn", "share_itemknn", "share_als", "share_content_based"}
-)
+    {
+        "hazard", "share_next_basket", "share_userknn", "share_itemknn", "share_sequence", "share_gf_cf", "share_ease",
+        "share_als", "share_content_based",
+    }
+)  # fmt: skip
 
 
 class RankerConfig(BaseModel):

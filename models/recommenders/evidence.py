@@ -131,3 +131,14 @@ def weighted_rows(matrix: sp.csr_array, rows: Int32s, weight: Float64s) -> tuple
         return np.empty(0, np.int32), np.empty(0)
     columns = np.concatenate([matrix.indices[part] for part in parts])
     return columns, np.concatenate([matrix.data[part] for part in parts]) * np.repeat(weight, stop - start)
+
+
+def strongest_origin(matrix: sp.csr_array, profile: Int32s, weight: Float64s, item_idx: int) -> int:
+    """Return the item of a profile whose weighted row gives `item_idx` most, -1 when none gives it anything."""
+    start, stop = matrix.indptr[profile], matrix.indptr[profile + 1]
+    near, vote = weighted_rows(matrix, profile, weight)
+    hits = np.flatnonzero((near == item_idx) & (vote > 0))
+    if not len(hits):
+        return -1
+    origin = np.repeat(np.arange(len(profile)), stop - start)[hits]
+    return int(profile[origin[int(np.argmax(vote[hits]))]])

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from features.arrays import Float32s, Int32s
 from features.dataset import Dataset
 from models.query import NOTHING, Candidates, Query, top_candidates
-from models.recommenders.evidence import EvidenceConfig, pair_matrix, read_profile, score_of_listed
+from models.recommenders.evidence import EvidenceConfig, pair_matrix, read_profile, score_of_listed, strongest_origin
 
 
 class ItemKnnConfig(BaseModel):
@@ -76,16 +76,7 @@ class ItemKnnModel:
     def because(self, query: Query, item_idx: int) -> int:
         """Return the profile's item whose vote for `item_idx` is the greatest, -1 when none votes for it."""
         profile, weight = self._profile(query)
-        if not len(profile):
-            return -1
-        start, stop = self.neighbours.indptr[profile], self.neighbours.indptr[profile + 1]
-        rows = [slice(a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True)]
-        hits = np.flatnonzero(np.concatenate([self.neighbours.indices[row] for row in rows]) == item_idx)
-        if not len(hits):
-            return -1
-        origin = np.repeat(np.arange(len(profile)), stop - start)[hits]
-        vote = np.concatenate([self.neighbours.data[row] for row in rows])[hits] * weight[origin]
-        return int(profile[origin[int(np.argmax(vote))]])
+        return strongest_origin(self.neighbours, profile, weight.astype(np.float64), item_idx)
 
 
 def fit_itemknn(dataset: Dataset, config: ItemKnnConfig, rng: np.random.Generator) -> ItemKnnModel:  # noqa: ARG001
@@ -111,7 +102,6 @@ def weightiest(wanted: sp.csr_array, limit: int) -> sp.csr_array:
 
 def find_neighbours(wanted: sp.csr_array, config: ItemKnnConfig) -> sp.csr_array:
     """Return the best neighbours of each column of a customer × product matrix: CSR float32 [n_items, n_items]."""
-    n_items = wanted.shape[1]
     by_customer = np.asarray(wanted.sum(axis=1)).ravel()
     by_item = np.asarray(wanted.sum(axis=0)).ravel()
     leave = sp.csr_array(wanted.T.tocsr())
@@ -120,16 +110,39 @@ def find_neighbours(wanted: sp.csr_array, config: ItemKnnConfig) -> sp.csr_array
     arrive.data = (arrive.data / np.repeat(by_customer, np.diff(arrive.indptr))) ** config.alpha
     arrive.data = (arrive.data * np.maximum(by_item, 1.0)[arrive.indices] ** -config.beta).astype(np.float32)
     leave.data = leave.data.astype(np.float32)
-    # An upper bound of each row's entries: what its customers bought in all.
-    reach = np.minimum((leave.astype(bool).astype(np.int64) @ np.diff(wanted.indptr)), n_items)
-    block_of = np.cumsum(reach) // config.block_pairs
-    edges = np.flatnonzero(np.diff(block_of, prepend=-1, append=-2)) if n_items else np.zeros(1, np.int64)
-    parts = [_strongest(sp.csr_array(leave[a:b] @ arrive), a, config.n_neighbours) for a, b in pairwise(edges.tolist())]
+    return strongest_of_product(leave, arrive, config.n_neighbours, config.block_pairs)
+
+
+def strongest_of_product(
+    leave: sp.csr_array, arrive: sp.csr_array, limit: int, block_pairs: int, *, own: bool = False
+) -> sp.csr_array:
+    """Return the `limit` greatest positive entries of each row of leave @ arrive, block by block: CSR float32.
+
+    Parameters
+    ----------
+    leave, arrive : CSR float32 [n, m] and [m, n]
+        m: whatever leads from a row to a column (customers, baskets).
+    limit : int
+        Entries kept per row; ties: the lower column.
+    block_pairs : int
+        Most entries of the product that are in memory at a time.
+    own : bool
+        Whether the diagonal counts.
+    """
+    n_rows, n_columns = leave.shape[0], arrive.shape[1]
+    # An upper bound of each row's entries: all that it leads to in all.
+    reach = np.minimum((leave.astype(bool).astype(np.int64) @ np.diff(arrive.indptr)), n_columns)
+    block_of = np.cumsum(reach) // block_pairs
+    edges = np.flatnonzero(np.diff(block_of, prepend=-1, append=-2)) if n_rows else np.zeros(1, np.int64)
+    nobody = n_columns  # an offset behind the last column: no row is its own
+    parts = [
+        _strongest(sp.csr_array(leave[a:b] @ arrive), nobody if own else a, limit) for a, b in pairwise(edges.tolist())
+    ]
     kept = np.concatenate([counts for counts, _, _ in parts]) if parts else np.empty(0, np.int64)
     indptr = np.append(0, np.cumsum(kept)).astype(np.int64)
     indices = np.concatenate([columns for _, columns, _ in parts]) if parts else np.empty(0, np.int32)
     data = np.concatenate([values for _, _, values in parts]) if parts else np.empty(0, np.float32)
-    return sp.csr_array((data, indices, indptr), shape=(n_items, n_items))
+    return sp.csr_array((data, indices, indptr), shape=(n_rows, n_columns))
 
 
 def _strongest(block: sp.csr_array, offset: int, limit: int) -> tuple[Int32s, Int32s, Float32s]:
