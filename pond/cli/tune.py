@@ -94,7 +94,7 @@ def _show_tuning(session: Session, found: "TuneReport") -> None:
     if found.changes:
         rows = [(change.name, f"{change.before:g}", f"{change.after:g}") for change in found.changes]
         session.out.print(table(("setting", "current", "tuned"), rows, right=("current", "tuned")))
-        head = ("NDCG@10 of those who confirm", "customers", "current", "tuned", "difference", "95 % interval")
+        head = ("NDCG@10", "customers", "current", "tuned", "difference", "95 % interval")
         lines = []
         for scene, each in found.comparisons.items():
             d = each.difference
