@@ -1,13 +1,20 @@
-"""From a pick to its reason: which words fit the stage that chose it."""
+"""From a pick to its reason: which words fit the stage that chose it, or what raised its score most.
 
+A word is only said when it is true of this customer and this item: a cause without a true word gives way to the next.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from math import exp, isnan, log
 from typing import Final, cast
 
 from features.columns import EventKind
 from features.history import DAY_US
 from models.items import ItemTable
 from models.query import Query
-from models.reasons import Reason, reason
+from models.rank.attribution import Grounds
+from models.reasons import Days, Reason, reason
 from models.seams import CandidateSource, Explaining
 
 _PLAIN: Final = {
@@ -25,20 +32,136 @@ def explained(source: CandidateSource, stage: str, query: Query, item_idx: int, 
     """Return why `source` chose an item for this query."""
     bought = query.history.at[(query.history.item_idx == item_idx) & (query.history.kind == EventKind.purchase)]
     if len(bought) and not len(query.seeds) and stage not in ("popular", "newest"):
-        days = max(0, (query.at - int(bought[-1])) // DAY_US)
+        days = Days(max(0, (query.at - int(bought[-1])) // DAY_US))
         if days == 0:
             return reason("bought_today")
         return (
             reason("bought_before", n=len(bought), days=days) if len(bought) > 1 else reason("bought_once", days=days)
         )
-    if _explains(type(source)):
-        origin = cast("Explaining", source).because(query, item_idx)
-        if origin >= 0 and items.titles[origin]:
-            return reason("similar_to" if stage == "content_based" else "because_of", title=items.titles[origin])
-    return reason(_PLAIN.get(stage, "similar"))
+    return _of_source(source, stage, query, item_idx, items) or reason(_PLAIN.get(stage, "similar"))
+
+
+def _of_source(source: CandidateSource, stage: str, query: Query, item_idx: int, items: ItemTable) -> Reason | None:
+    """Name the item that led to this one, where the source can."""
+    if not _explains(type(source)):
+        return None
+    origin = cast("Explaining", source).because(query, item_idx)
+    if origin < 0 or not items.titles[origin]:
+        return None
+    return reason("similar_to" if stage == "content_based" else "because_of", title=items.titles[origin])
 
 
 @lru_cache(maxsize=64)
 def _explains(kind: type) -> bool:
     # Asking a runtime protocol costs more than the rest of a reason; the answer belongs to the class.
     return issubclass(kind, Explaining)
+
+
+DUE: Final = (0.75, 1.5)  # of the usual gap: from here on an item is due, and from there on overdue
+RISE: Final = 1.2  # this week's share of the sales over the month's
+HABIT_BASKETS: Final = 2.0  # decayed purchases of a category or brand that make a habit
+MANY_REBUY: Final = 0.3
+LIKE_PRICE: Final = 0.2  # of the customer's usual price, either way
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the words of one pick may draw on."""
+
+    query: Query
+    item_idx: int
+    items: ItemTable
+    sources: Mapping[str, CandidateSource]
+    known: Mapping[str, float]
+
+    def at(self, feature: str) -> float:
+        """Return a feature, NaN where nothing is known of it."""
+        return self.known.get(feature, float("nan"))
+
+
+def explained_by_grounds(
+    grounds: Grounds, sources: Mapping[str, CandidateSource], query: Query, item_idx: int, items: ItemTable
+) -> Reason | None:
+    """Return the words of the strongest cause that has true ones; None when none has."""
+    asked = _Asked(query, item_idx, items, sources, grounds.known)
+    for cause in grounds.causes:
+        said = _SAID[cause](asked) if cause in _SAID else _of_ranked_source(asked, cause)
+        if said is not None:
+            return said
+    return None
+
+
+def _of_ranked_source(asked: _Asked, name: str) -> Reason | None:
+    source = asked.sources.get(name)
+    if source is None:
+        return None
+    if asked.at("count") > 0:
+        return _habit(asked)  # whoever else wants it too: what he himself bought is told first
+    said = _of_source(source, name, asked.query, asked.item_idx, asked.items)
+    return said or (reason("like_you") if _PLAIN.get(name) in ("like_you", "next_basket") else None)
+
+
+def _rhythm(asked: _Asked) -> Reason | None:
+    waited, own, usual = asked.at("days_since"), asked.at("gap_days"), exp(asked.at("item_gap_days"))
+    if own >= 1:  # NaN is not
+        gap, days = Days(round(own)), Days(waited)
+        if waited > DUE[1] * own:
+            return reason("overdue", gap=gap, days=days)
+        return reason("due", gap=gap) if waited >= DUE[0] * own else None
+    if asked.at("count") == 1 and DUE[0] * usual <= waited <= DUE[1] * usual:
+        return reason("due_for_most", gap=Days(max(round(usual), 1)), days=Days(waited))
+    return None
+
+
+def _habit(asked: _Asked) -> Reason | None:
+    lately, of = asked.at("in_last_10"), min(asked.at("customer_n_baskets"), 10)
+    if not lately > 1:
+        return _lately(asked)
+    gap, waited = asked.at("gap_days"), asked.at("days_since")
+    if gap >= 1 and DUE[0] * gap <= waited <= DUE[1] * gap:
+        return reason("often_and_due", n=int(lately), of=int(of), gap=Days(round(gap)))
+    return reason("bought_often", n=int(lately), of=int(of))
+
+
+def _lately(asked: _Asked) -> Reason | None:
+    count, waited = asked.at("count"), asked.at("days_since")
+    if not count > 0:
+        return None
+    if waited == 0:
+        return reason("bought_today")
+    days = Days(waited)
+    return reason("bought_before", n=int(count), days=days) if count > 1 else reason("bought_once", days=days)
+
+
+def _category(asked: _Asked) -> Reason | None:
+    category = asked.items.category[asked.item_idx]
+    if category < 0 or not asked.at("category_decayed") >= HABIT_BASKETS:
+        return None
+    return reason("category_habit", category=asked.items.paths[category].rsplit("/", 1)[-1])
+
+
+def _trend(asked: _Asked) -> Reason | None:
+    week, month = asked.at("popular_7d"), asked.at("popular_28d")
+    if not (month > 0 and week > RISE * month):
+        return None
+    return reason("trending", percent=round(100 * (week / month - 1)))
+
+
+def _rebought(asked: _Asked) -> Reason | None:
+    rate = asked.at("rebuy_rate")
+    return reason("rebought", percent=round(100 * rate)) if rate >= MANY_REBUY else None
+
+
+def _price(asked: _Asked) -> Reason | None:
+    return reason("price_level") if abs(asked.at("price_to_usual")) <= log(1 + LIKE_PRICE) else None
+
+
+def _popular(asked: _Asked) -> Reason | None:
+    share = asked.at("popular_28d")
+    return None if isnan(share) or share <= 0 or asked.at("count") > 0 else reason("popular")
+
+
+_SAID: Final[Mapping[str, Callable[[_Asked], Reason | None]]] = {
+    "rhythm": _rhythm, "lately": _lately, "habit": _habit, "category": _category, "trend": _trend,
+    "rebought": _rebought, "price": _price, "popular": _popular,
+}  # fmt: skip

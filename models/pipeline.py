@@ -12,15 +12,16 @@ import numpy as np
 from features.arrays import Bools, Float32s, Int32s
 from features.history import EMPTY
 from models.config import SceneConfig
-from models.explain import explained
+from models.explain import explained, explained_by_grounds
 from models.gather import candidates_of, gather_candidates
 from models.items import ItemTable
 from models.query import NO_ITEMS, Candidates, Query
+from models.rank.attribution import Grounds
 from models.rank.blend import Blend, blend_by_rank
 from models.rank.diversity import diversified
 from models.rank.explore import draw_plackett_luce
 from models.reasons import Reason, reason
-from models.seams import CandidateSource, Ranker
+from models.seams import CandidateSource, Ranked, Ranker
 
 EXPLORED_PLACES: Final = 2
 POOL_PER_PLACE: Final = 10
@@ -90,55 +91,55 @@ class Pipeline:
         blend = blend_by_rank(candidates_of(found, recipe), recipe.sources, recipe.rank_offset)
         allowed = Allowance(request, recipe, items)
         blend = _kept(blend, allowed.of(blend.item_idx))
-        score = self._scored(query, blend, found, recipe)
+        ranked = self._ranked(query, blend, found, recipe)
+        score = (blend if ranked is None else ranked).score.copy()
         pins = request.pins[allowed.of(request.pins)]
         picks = [Pick(int(i), 0.0, "pin", reason("pinned")) for i in pins[: request.k]]
         score[np.isin(blend.item_idx, [p.item_idx for p in picks])] = -np.inf
-        picks += self._arranged(request, query, blend, score, recipe, items, request.k - len(picks))
+        chosen = self._arranged(request, blend, score, recipe, items, request.k - len(picks))
+        picks += self._picks(query, blend, score, ranked, chosen, items)
         if len(picks) < request.k:
             picks += self._fallback(query, recipe, allowed, picks, request.k, degraded)
         degraded += _shortfalls(request, len(picks), [items.text(int(i)) for i in request.pins if i not in pins])
         return Slate(tuple(picks), tuple(degraded))
 
-    def _scored(self, query: Query, blend: Blend, found: Mapping[str, Candidates], recipe: SceneConfig) -> Float32s:
+    def _ranked(
+        self, query: Query, blend: Blend, found: Mapping[str, Candidates], recipe: SceneConfig
+    ) -> Ranked | None:  # fmt: skip
         # A release without this ranker had too little to learn it from; its report says so, the blend orders.
         ranker = self.rankers.get(recipe.ranker)
-        if ranker is None or not len(blend.item_idx):
-            return blend.score.copy()
-        return ranker.order(query, blend.item_idx, found)
+        return None if ranker is None or not len(blend.item_idx) else ranker.order(query, blend.item_idx, found)
 
     def _arranged(
-        self, request: Request, query: Query, blend: Blend, score: Float32s, recipe: SceneConfig, items: ItemTable,
-        k: int,
-    ) -> list[Pick]:  # fmt: skip
+        self, request: Request, blend: Blend, score: Float32s, recipe: SceneConfig, items: ItemTable, k: int
+    ) -> "_Chosen":  # fmt: skip
         ranked = np.lexsort((blend.item_idx, -score)).astype(np.int32)
         order: Int32s = ranked[np.isfinite(score[ranked])]
         if request.explore_seed is not None:
-            return self._explored(request, query, blend, score, order, items, k)
+            return _explored(order, k, request.explore_seed)
         # Diversity looks at a bounded head: what lies deeper cannot reach the first k places at any sensible decay.
         head = order[: max(10 * k, 100)]
         family = items.families(blend.item_idx[head], recipe.category_depth)
         chosen = head[diversified(score[head], family, k, recipe.category_decay)]
-        return [self._pick(query, blend, score, int(row), items) for row in chosen]
+        return _Chosen(chosen, NO_ITEMS, ())
 
-    def _explored(
-        self, request: Request, query: Query, blend: Blend, score: Float32s, order: Int32s, items: ItemTable, k: int
+    def _picks(
+        self, query: Query, blend: Blend, score: Float32s, ranked: Ranked | None, chosen: "_Chosen", items: ItemTable
     ) -> list[Pick]:  # fmt: skip
-        m = min(EXPLORED_PLACES, k)
-        sure, pool = order[: k - m], order[k - m : k - m + POOL_PER_PLACE * m]
-        picks = [self._pick(query, blend, score, int(row), items) for row in sure]
-        # Ranks, not raw scores, weigh the draw: their scale is the same in every recipe.
-        weight = (1.0 / (1.0 + np.arange(len(pool)))).astype(np.float32)
-        drawn = draw_plackett_luce(weight, m, np.random.default_rng(request.explore_seed))
-        for row, share in zip(drawn.chosen, drawn.propensity, strict=True):
-            pick = self._pick(query, blend, score, int(pool[row]), items)
-            picks.append(replace(pick, stage="explore", reason=reason("explore"), propensity=float(share)))
+        grounds = (None,) * len(chosen.sure) if ranked is None else ranked.grounds(chosen.sure.astype(np.int64))
+        picks = [self._pick(query, blend, score, int(r), items, g) for r, g in zip(chosen.sure, grounds, strict=True)]
+        for row, share in zip(chosen.drawn, chosen.propensity, strict=True):
+            picks.append(Pick(int(blend.item_idx[row]), float(score[row]), "explore", reason("explore"), share))
         return picks
 
-    def _pick(self, query: Query, blend: Blend, score: Float32s, row: int, items: ItemTable) -> Pick:
+    def _pick(
+        self, query: Query, blend: Blend, score: Float32s, row: int, items: ItemTable, grounds: Grounds | None
+    ) -> Pick:  # fmt: skip
         stage = blend.names[int(np.argmax(blend.contribution[:, row]))]
         item_idx = int(blend.item_idx[row])
-        return Pick(item_idx, float(score[row]), stage, explained(self.sources[stage], stage, query, item_idx, items))
+        why = None if grounds is None else explained_by_grounds(grounds, self.sources, query, item_idx, items)
+        why = why or explained(self.sources[stage], stage, query, item_idx, items)
+        return Pick(item_idx, float(score[row]), stage, why)
 
     def _fallback(
         self, query: Query, recipe: SceneConfig, allowed: "Allowance", picks: list[Pick], k: int, degraded: list[str]
@@ -208,6 +209,25 @@ class Allowance:
         if wanted.price_max is not None:
             keep &= items.price[item_idx] <= wanted.price_max
         return keep
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Rows of a blend in the order of the slate: those that are sure, then those drawn, each with its propensity."""
+
+    sure: Int32s
+    drawn: Int32s
+    propensity: tuple[float, ...]
+
+
+def _explored(order: Int32s, k: int, seed: int) -> _Chosen:
+    """Draw the last places by chance."""
+    m = min(EXPLORED_PLACES, k)
+    pool = order[k - m : k - m + POOL_PER_PLACE * m]
+    # Ranks, not raw scores, weigh the draw: their scale is the same in every recipe.
+    weight = (1.0 / (1.0 + np.arange(len(pool)))).astype(np.float32)
+    drawn = draw_plackett_luce(weight, m, np.random.default_rng(seed))
+    return _Chosen(order[: k - m], pool[drawn.chosen], tuple(float(share) for share in drawn.propensity))
 
 
 def _focused(request: Request, recipe: SceneConfig) -> Query:

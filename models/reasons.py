@@ -14,10 +14,42 @@ class Reason:
     en: str
 
 
+class Days(int):
+    """A number of days; `{gap:days}` writes "1 day" or "9 days", `{gap}` the number alone."""
+
+    def __format__(self, spec: str) -> str:
+        """Write it with its English word, or as a number."""
+        return f"{int(self)} day{'' if self == 1 else 's'}" if spec == "days" else format(int(self), spec)
+
+
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
-    "bought_before": ("您买过 {n} 次,上次在 {days} 天前", "You bought this {n} times, last {days} days ago"),
-    "bought_once": ("您在 {days} 天前买过", "You bought this {days} days ago"),
+    "bought_before": ("您买过 {n} 次,上次在 {days} 天前", "You bought this {n} times, last {days:days} ago"),
+    "bought_once": ("您在 {days} 天前买过", "You bought this {days:days} ago"),
     "bought_today": ("您今天买过", "You bought this today"),
+    "bought_often": ("您最近 {of} 次购物中有 {n} 次买了它", "In {n} of your last {of} baskets"),
+    "often_and_due": (
+        "您最近 {of} 次购物中有 {n} 次买了它,大约每 {gap} 天一次,现在差不多该补了",
+        "In {n} of your last {of} baskets, about every {gap:days}: about due now",
+    ),
+    "due": ("您大约每 {gap} 天买一次,现在差不多该补了", "You buy this about every {gap:days}: about due now"),
+    "overdue": (
+        "您大约每 {gap} 天买一次,距上次已有 {days} 天",
+        "You buy this about every {gap:days}; the last time was {days:days} ago",
+    ),
+    "due_for_most": (
+        "多数顾客约 {gap} 天后再买,您上次购买在 {days} 天前",
+        "Most buy this again after about {gap:days}; you last did {days:days} ago",
+    ),
+    "category_habit": ("您常买「{category}」", "You often buy “{category}”"),
+    "brand_habit": ("您常买「{brand}」的商品", "You often buy “{brand}”"),
+    "rebought": ("{percent}% 的买家会再次购买", "{percent} % of its buyers buy it again"),
+    "trending": (
+        "本周热销,占全店销量的比例较近四周高 {percent}%",
+        "Selling well this week: its share of sales is {percent} % above that of four weeks",
+    ),
+    "price_level": ("价位与您平时买的相近", "Priced like what you usually buy"),
+    "price_down": ("近日价格比平时低 {percent}%", "{percent} % below its usual price these days"),
+    "with_last_basket": ("买了「{title}」之后,顾客常接着买", "Often bought after “{title}”, which you bought last"),
     "because_of": ("买过「{title}」的顾客也常买", "Often bought together with “{title}”"),
     "like_you": ("与您口味相近的顾客喜欢", "Customers with tastes like yours choose this"),
     "similar_to": ("与「{title}」相似", "Similar to “{title}”"),

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from features.arrays import Float32s, Int32s, Int64s
 from models.query import Candidates, Query
+from models.rank.attribution import Grounds
 
 
 @runtime_checkable
@@ -30,11 +31,24 @@ class CandidateSource(Scorer, Protocol):
         ...
 
 
+class Ranked(Protocol):
+    """Candidates as a ranker scored them."""
+
+    @property
+    def score(self) -> Float32s:
+        """Scores, float32 [n], higher is better; comparable within one query only."""
+        ...
+
+    def grounds(self, rows: Int64s) -> tuple[Grounds, ...]:
+        """Return what raised the scores of some of them."""
+        ...
+
+
 class Ranker(Protocol):
     """Orders the candidates that a recipe's sources gathered."""
 
-    def order(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> Float32s:
-        """Return float32 [n], higher is better; comparable within one query only. `found` is each source's answer."""
+    def order(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> Ranked:
+        """Score some candidates; `found` is each source's answer."""
         ...
 
 

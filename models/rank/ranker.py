@@ -4,7 +4,7 @@ LambdaMART (Burges 2010) or its pointwise form, by LightGBM. What a source says 
 of this query and as its rank: refitting a source shifts its raw scores, not these.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -18,6 +18,7 @@ from features.definitions import FEATURES, feature_matrix
 from features.errors import ArtifactCorrupt
 from features.item_facts import ItemFacts
 from models.query import Candidates, Query
+from models.rank.attribution import Grounds, PathTable, read_paths
 from models.recommenders.evidence import score_of_listed
 
 # More of these never speaks against an item, all else equal.
@@ -53,9 +54,17 @@ class RankerConfig(BaseModel):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Forests:
-    """LightGBM models, kept in its own text format, one file each."""
+    """LightGBM models, kept in its own text format, one file each, and what their leaves owe to which cause."""
 
     boosters: tuple[lgb.Booster, ...]
+    paths: tuple[PathTable, ...]
+
+    @classmethod
+    def of(cls, boosters: Iterable[lgb.Booster]) -> Self:
+        """Walk the paths of some forests."""
+        grown = tuple(boosters)
+        dumps = [(booster.dump_model()["tree_info"], booster.feature_name()) for booster in grown]
+        return cls(grown, tuple(read_paths([t["tree_structure"] for t in trees], names) for trees, names in dumps))
 
     def save(self, directory: Path) -> None:
         """Write the trees."""
@@ -71,7 +80,7 @@ class Forests:
                 boosters.append(lgb.Booster(model_str=path.read_text("utf-8")))
             except (OSError, UnicodeDecodeError, lgb.basic.LightGBMError) as error:
                 raise ArtifactCorrupt(str(path), f"is not a LightGBM model ({error})") from error
-        return cls(tuple(boosters))
+        return cls.of(boosters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,23 +103,25 @@ class RankerModel:
         """Feature names, in the order of the columns."""
         return feature_names(self.sources)
 
-    def order(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> Float32s:
-        """Score the gathered candidates: float32 [n], higher is better; comparable within one query only.
+    def order(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> "RankedCandidates":
+        """Score the gathered candidates.
 
         Each forest's scores are brought to mean 0 and deviation 1 over the candidates, averaged, and mapped into
         (0, 1) by the logistic function: positive, as diversity and exploration need.
         """
         matrix = ranking_matrix(query, item_idx, found, self.sources, self.facts)
-        total = np.zeros(len(item_idx))
+        total, scale = np.zeros(len(item_idx)), []
         for booster in self.forests.boosters:
             score: Float64s = booster.predict(matrix, raw_score=True, num_threads=1)
-            total += (score - score.mean()) / max(float(score.std()), 1e-9)
-        return (1.0 / (1.0 + np.exp(-total / len(self.forests.boosters)))).astype(np.float32)
+            scale.append(max(float(score.std()), 1e-9))
+            total += (score - score.mean()) / scale[-1]
+        mean = total / len(self.forests.boosters)
+        return RankedCandidates(self, matrix, (1.0 / (1.0 + np.exp(-mean))).astype(np.float32), tuple(scale))
 
     def contributions(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> Float64s:
         """What each feature adds to each item's score, mean over the forests (TreeSHAP): float64 [n, n_features + 1].
 
-        The last column is the base. Costs some ten times an `order`: for explanations, not for the hot path.
+        The last column is the base. Costs some ten times an `order`: the hot path has `RankedCandidates.grounds`.
         """
         matrix = ranking_matrix(query, item_idx, found, self.sources, self.facts)
         added: Float64s = np.mean(
@@ -126,6 +137,47 @@ class RankerModel:
             shares.append(gain / max(float(gain.sum()), 1e-12))
         share = np.mean(shares, axis=0)
         return {self.names[i]: float(share[i]) for i in np.argsort(-share, kind="stable")}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RankedCandidates:
+    """Scores of one query's candidates, and on request where they come from.
+
+    Attributes
+    ----------
+    matrix : float32 [n, n_features]
+    score : float32 [n]
+        Higher is better; comparable within one query only.
+    scale : tuple of float
+        Deviation of each forest's raw scores over the candidates.
+    """
+
+    model: RankerModel
+    matrix: Float32s
+    score: Float32s
+    scale: tuple[float, ...]
+
+    def added(self, rows: Int64s) -> Float64s:
+        """What each cause adds to some rows' scores before the logistic, over the forest's base: [n, n_causes]."""
+        forests, matrix = self.model.forests, self.matrix[rows]
+        total = np.zeros((len(rows), len(forests.paths[0].causes)))
+        for booster, paths, scale in zip(forests.boosters, forests.paths, self.scale, strict=True):
+            leaves: Int32s = booster.predict(matrix, pred_leaf=True, num_threads=1).astype(np.int32)
+            total += paths.of(leaves.reshape(len(rows), -1)) / scale
+        return total / len(forests.boosters)
+
+    def grounds(self, rows: Int64s) -> tuple[Grounds, ...]:
+        """Why some candidates stand where they do; a look at each tree for each row."""
+        if not len(rows):
+            return ()
+        causes, names = self.model.forests.paths[0].causes, self.model.names
+        return tuple(
+            Grounds(
+                tuple(causes[i] for i in np.argsort(-added, kind="stable") if added[i] > 0),
+                dict(zip(names, self.matrix[row].tolist(), strict=True)),
+            )
+            for row, added in zip(rows, self.added(rows), strict=True)
+        )
 
 
 def feature_names(sources: tuple[str, ...]) -> tuple[str, ...]:
@@ -185,8 +237,8 @@ def fit_ranker(
     rows: RankingRows, sources: tuple[str, ...], facts: ItemFacts, config: RankerConfig, seed: int
 ) -> RankerModel:
     """Grow the trees; the same rows, settings and seed give the same text, whatever the number of threads."""
-    boosters = tuple(_grown(rows, sources, config, objective, seed) for objective in config.objectives)
-    return RankerModel(config, sources, facts, Forests(boosters))
+    boosters = (_grown(rows, sources, config, objective, seed) for objective in config.objectives)
+    return RankerModel(config, sources, facts, Forests.of(boosters))
 
 
 def _grown(

@@ -57,7 +57,7 @@ def test_contributions_add_up_to_the_raw_score(toy, ranker):
 
 def test_scores_are_positive_and_follow_what_was_learned(toy, ranker):
     query, items = worlds.query(toy, "tea-3"), toy.products.ids.idxs(["coffee1", "tea1"])
-    score = ranker.order(query, items, {})
+    score = ranker.order(query, items, {}).score
     assert np.all((score > 0) & (score < 1))
     assert score[1] > score[0]
 
@@ -76,14 +76,14 @@ def test_sources_enter_as_share_of_their_best_and_rank(toy, ranker):
 
 def test_items_after_training_have_no_facts_and_still_get_a_score(toy, ranker):
     items = np.array([len(toy.products) + 3], np.int32)
-    assert np.isfinite(ranker.order(worlds.query(toy, "tea-3"), items, {})).all()
+    assert np.isfinite(ranker.order(worlds.query(toy, "tea-3"), items, {}).score).all()
 
 
 def test_a_round_trip_changes_no_bit(toy, ranker, tmp_path):
     save_value(ranker, tmp_path / "r")
     loaded = load_value(RankerModel, tmp_path / "r")
     query, items = worlds.query(toy, "tea-3"), np.arange(len(toy.products), dtype=np.int32)
-    assert loaded.order(query, items, {}).tobytes() == ranker.order(query, items, {}).tobytes()
+    assert loaded.order(query, items, {}).score.tobytes() == ranker.order(query, items, {}).score.tobytes()
     assert loaded.config == ranker.config
 
 
