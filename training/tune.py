@@ -3,7 +3,7 @@
 Each trial changes one part of the best settings so far (a source, a scene's blend, or the rankers) and is compared with
 them customer by customer. So a trial costs only what it changes, what it gained is known to come from it, and the
 result says little more than what was worth changing. Settings are taken over when they gain more than one standard
-error.
+error, and something at all.
 """
 
 import time
@@ -30,7 +30,7 @@ from training.tuning_report import Change, TuneReport, compared
 from training.tuning_space import SETTINGS, Part, Value, search_parts, with_values
 
 FOLDER: Final = "tuning"
-# A standard error of the gain, as a share of the score: less means that next to no list changed.
+# A share of the score: less is next to no list changed. One customer alone gains more than his own standard error.
 NOTICED: Final = 0.0005
 TURNS_OF_UNNOTICED: Final = 3
 JUDGED_BY: Final = {"seed", "customers", "hold_out_share", "ranker_horizon_days"}
@@ -124,8 +124,9 @@ class _Tuning:
         scale = Scale.of(records[0].ndcg, self.bench.searching)
         gain, error = scale.gain(judged.ndcg, best_of(records).ndcg)
         return TrialRecord(
-            number, part.name, changed, values, scale.score(judged.ndcg), gain, error, better=gain > error,
-            means=self._means(judged), ndcg=judged.ndcg, seconds=time.monotonic() - started,
+            number, part.name, changed, values, scale.score(judged.ndcg), gain, error,
+            better=gain > max(error, NOTICED), means=self._means(judged), ndcg=judged.ndcg,
+            seconds=time.monotonic() - started,
         )  # fmt: skip
 
     def _part(self, records: list[TrialRecord]) -> Part:

@@ -15,7 +15,7 @@ from tests import worlds
 from training.bench import Bench, Scale, tuning_split
 from training.settings import TrainingSettings, merge_settings
 from training.split import split_all
-from training.tune import Limit, tune
+from training.tune import NOTICED, Limit, tune
 from training.tuning_space import with_values
 
 N_CUSTOMERS = 48
@@ -90,7 +90,7 @@ def test_each_trial_changes_one_part_of_the_best_so_far(shop):
     for trial in report.trials[1:]:
         assert trial.values == best.values | trial.changed
         assert all(name.startswith(trial.part) for name in trial.changed)
-        assert trial.better == (trial.gain > trial.gain_error)
+        assert trial.better == (trial.gain > max(trial.gain_error, NOTICED))
         best = trial if trial.better else best
     assert report.best.number == best.number
     assert {trial.part for trial in report.trials[1:4]} == {"sources.popular", "sources.repeat", "scenes.home"}
@@ -267,6 +267,15 @@ def test_customers_who_confirm_do_not_choose():
     current = np.array([[0.5, 0.5]], np.float32)
     scale = Scale.of(current, np.array([True, False]))
     assert scale.gain(np.array([[0.5, 1.0]], np.float32), current) == (0.0, 0.0)
+
+
+def test_one_customer_is_no_reason_to_change_anything():
+    """Whoever alone gains, gains more than one standard error: that is why there is a least gain."""
+    current = np.full((1, 1000), 0.3, np.float32)
+    after = current.copy()
+    after[0, 7] += 0.1
+    gain, error = Scale.of(current, np.ones(1000, np.bool_)).gain(after, current)
+    assert error < gain < NOTICED
 
 
 def test_without_any_hit_there_is_no_measure():
