@@ -13,13 +13,24 @@ from features.dataset import build_dataset
 from features.lake import Lake
 from features.shop import Shop
 from models.config import SceneConfig
+from models.gather import gather_candidates
 from models.pipeline import Request
-from models.query import Query
+from models.query import NOTHING, Query
 from models.release import Models, Release
 from models.rng import derived_rng
 from training.baselines import FREQUENCY, POPULARITY, Baselines, buyer_share, fit_baselines
 from training.fit import fit_models
-from training.metrics import Interval, ItemSets, bootstrap_intervals, coverage, judge, means
+from training.metrics import (
+    Interval,
+    ItemSets,
+    Reach,
+    bootstrap_intervals,
+    coverage,
+    judge,
+    mean_reach,
+    means,
+    measure_reach,
+)
 from training.progress import ProgressReport, Quiet
 from training.questions import Question, scene_questions
 from training.settings import TrainingSettings
@@ -58,9 +69,7 @@ class SceneReport(BaseModel):
     slices: dict[str, dict[str, dict[str, float]]] = Field(description="By slice (cold, warm, heavy), system, metric")
     slice_sizes: dict[str, int]
     stage_share: dict[str, float] = Field(description="Share of the places that each source filled")
-    candidate_recall: dict[str, float] = Field(
-        description="Share of the truth among each source's candidates, some 200 customers"
-    )
+    reach: Reach = Field(description="What the sources' candidates hold of the truth, some 200 customers")
     by_length: tuple[LengthRow, ...]
 
 
@@ -96,11 +105,11 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Answer:
-    """What the pipeline showed (int32 [k], -1 padded), which source filled each place, and whose candidates held it."""
+    """What the pipeline showed (int32 [k], -1 padded), which source filled each place, and what its sources found."""
 
     shown: Int32s
     stages: tuple[str, ...]
-    candidate_recall: dict[str, float]
+    reach: Reach | None
 
 
 def evaluate(
@@ -164,13 +173,16 @@ def _answer(models: Models, question: Question) -> Answer:
     slate = models.pipeline.recommend(Request(query, question.scene, question.k), models.items)
     shown = np.full(question.k, -1, np.int32)
     shown[: len(slate.picks)] = [pick.item_idx for pick in slate.picks]
+    stages = tuple(pick.stage for pick in slate.picks)
+    return Answer(shown, stages, _reach(models, query, question) if question.probed else None)
+
+
+def _reach(models: Models, query: Query, question: Question) -> Reach:
     recipe = models.config.all_scenes[question.scene]
-    reached = {
-        name: float(np.isin(question.truth, models.sources[name].candidates(query, recipe.candidates).item_idx).mean())
-        for name in recipe.sources
-        if question.probed and name in models.sources
-    }
-    return Answer(shown, tuple(pick.stage for pick in slate.picks), reached)
+    found, _ = gather_candidates(models.sources, recipe.model_copy(update={"depth": 1}), query)
+    # A source that cannot serve this customer finds nothing of his.
+    asked = {name: found.get(name, NOTHING).item_idx for name in recipe.sources if name in models.sources}
+    return measure_reach(asked, question.truth)
 
 
 def _asked(split: Split, scene: str, models: Models, settings: TrainingSettings) -> list[Question]:
@@ -257,10 +269,7 @@ class _Sheet:
             },
             slice_sizes={name: len(rows) for name, rows in slices.items()},
             stage_share=_shares([stage for answer in answers for stage in answer.stages]),
-            candidate_recall={
-                name: float(np.mean([a.candidate_recall[name] for a in answers if a.candidate_recall]))
-                for name in answers[0].candidate_recall
-            },
+            reach=mean_reach([answer.reach for answer in answers if answer.reach is not None]),
             by_length=tuple(self._by_length(values, baskets)),
         )
 

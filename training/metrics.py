@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from features.arrays import AnyArray, Bools, Float64s, Int32s, Int64s
 
@@ -184,3 +184,42 @@ def _interval(values: Float64s, drawn: Float64s, level: float) -> Interval:
 def means(metrics: Mapping[str, Float64s]) -> dict[str, float]:
     """Mean of each metric over the customers it says something of; 0 when there are none."""
     return {name: float(np.nanmean(v)) if (~np.isnan(v)).any() else 0.0 for name, v in metrics.items()}
+
+
+class Reach(BaseModel):
+    """What sources find of the truth with all that they propose, as shares of it, means over customers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    alone: dict[str, float] = Field(default_factory=dict, description="By source: what it finds")
+    together: float = Field(0.0, description="What at least one finds: no order of the candidates can do better")
+    added: dict[str, float] = Field(default_factory=dict, description="By source: what none of the others finds")
+
+
+def measure_reach(found: Mapping[str, Int32s], truth: Int32s) -> Reach:
+    """Return what the candidates of some sources hold of one customer's truth (int32 [n > 0], distinct)."""
+    if not found:
+        return Reach()
+    hits = np.stack([np.isin(truth, item_idx) for item_idx in found.values()])
+    finders = hits.sum(axis=0)
+    alone, added = hits.mean(axis=1).tolist(), (hits & (finders == 1)).mean(axis=1).tolist()
+    return Reach(
+        alone=dict(zip(found, alone, strict=True)), together=float((finders > 0).mean()),
+        added=dict(zip(found, added, strict=True)),
+    )  # fmt: skip
+
+
+def mean_reach(measured: Sequence[Reach]) -> Reach:
+    """Average over customers who were asked about the same sources; of nobody nothing is said."""
+    if not measured:
+        return Reach()
+    return Reach(
+        alone=means_by_name([each.alone for each in measured]),
+        together=float(np.mean([each.together for each in measured])),
+        added=means_by_name([each.added for each in measured]),
+    )
+
+
+def means_by_name(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Average mappings with the same names."""
+    return {name: float(np.mean([each[name] for each in values])) for name in values[0]}

@@ -17,6 +17,7 @@ from models.rank.ranker import RankerModel
 from models.release import Models
 from training.baselines import FREQUENCY, POPULARITY
 from training.evaluate import INCUMBENT, POND, EvaluationReport, LengthRow, SceneReport
+from training.metrics import Reach
 from training.publish import ProductVectors
 
 DPI: Final = 150
@@ -221,9 +222,9 @@ def _sources(report: EvaluationReport) -> Figure:
     figure = Figure((11.2, 4.3), facecolor=PAPER, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     scenes = list(report.scenes.values())[::-1]
-    names = list(dict.fromkeys(n for s in scenes[::-1] for n in (*s.candidate_recall, *s.stage_share)))
+    names = list(dict.fromkeys(n for s in scenes[::-1] for n in (*s.reach.alone, *s.stage_share)))
     colours = dict(zip(names, (*PALETTE, *[OTHERS] * len(names)), strict=False))
-    height = 0.8 / max(len(s.candidate_recall) for s in scenes)
+    height = 0.8 / max(len(s.reach.alone) + 1 for s in scenes)
     for row, scene in enumerate(scenes):
         start = 0.0
         for name in names:
@@ -232,22 +233,30 @@ def _sources(report: EvaluationReport) -> Figure:
             if share >= 4:
                 left.text(start + share / 2, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=PAPER)
             start += share
-        asked = list(scene.candidate_recall)
-        for number, name in enumerate(asked):
-            at = row - (number - (len(asked) - 1) / 2) * height
-            found = 100 * scene.candidate_recall[name]
-            right.barh(at, found, height * 0.9, color=colours[name])
-            right.annotate(
-                f"{found:.0f}", (found, at), (3, 0), textcoords="offset points", va="center", fontsize=7, color=INK
-            )
+        _reach_bars(right, scene.reach, row, height, colours)
     _title(left, "Who fills the places", "% of the places, by the source that speaks most for the item")
-    _title(right, "What each source finds", "% of the truth among its candidates")
+    _title(
+        right,
+        "What each source finds",
+        "% of the truth among its candidates (dark: found by no other), and of all together",
+    )
     left.set_yticks(np.arange(len(scenes)), [_words(s.scene) for s in scenes], fontsize=9)
     left.set_xlim(0, 100)
     for axes in (left, right):
         _plain(axes, grid="x")
     _legend_below(figure)
     return figure
+
+
+def _reach_bars(axes: Axes, reach: Reach, row: int, height: float, colours: Mapping[str, str]) -> None:
+    bars = [(name, 100 * found, 100 * reach.added[name]) for name, found in reach.alone.items()]
+    bars.append(("", 100 * reach.together, 0.0))
+    for number, (name, found, added) in enumerate(bars):
+        at = row - (number - (len(bars) - 1) / 2) * height
+        axes.barh(at, found, height * 0.9, color=colours[name] if name else OTHERS)
+        axes.barh(at, added, height * 0.9, color=INK)
+        text = f"{found:.0f} (+{added:.1f})" if name else f"{found:.0f} together"
+        axes.annotate(text, (found, at), (3, 0), textcoords="offset points", va="center", fontsize=7, color=INK)
 
 
 def _title(axes: Axes, title: str, below: str) -> None:

@@ -5,7 +5,7 @@ from rich.text import Text
 from pond.cli.session import Session
 from pond.cli.tables import table
 from training.evaluate import POND, EvaluationReport, SceneReport
-from training.metrics import Interval
+from training.metrics import Interval, Reach
 
 SHOWN = ("recall", "ndcg", "hit_rate", "mrr")
 
@@ -24,6 +24,7 @@ def show_evaluation(session: Session, report: EvaluationReport) -> None:
             f"{name} {share:.0%}" for name, share in sorted(scene.stage_share.items(), key=lambda s: -s[1])
         )
         session.say(f"  places filled by: {sources}")
+        session.say("  " + _reached(scene.reach))
 
 
 def _scene_table(scene: SceneReport) -> object:
@@ -36,6 +37,11 @@ def _scene_table(scene: SceneReport) -> object:
         figures += [f"{scene.coverage[system][name]:.3f}" for name in covered]
         rows.append((Text(system, "bold" if system == POND else ""), *figures))
     return table(head, rows, right=head[1:])
+
+
+def _reached(reach: Reach) -> str:
+    parts = [f"{name} {found:.1%} (only it {reach.added[name]:.1%})" for name, found in reach.alone.items()]
+    return f"of what was bought, candidates hold: {', '.join(parts)}; all together {reach.together:.1%}"
 
 
 def _compared(against: str, differences: dict[str, Interval]) -> str:

@@ -84,7 +84,9 @@ def test_sources_are_credited(found):
     home = found.report.scenes["home"]
     assert set(home.stage_share) == {"repeat", "fallback:popular"}
     assert sum(home.stage_share.values()) == pytest.approx(1)
-    assert 0 < home.candidate_recall["repeat"] < 1
+    assert 0 < home.reach.alone["repeat"] < 1
+    assert max(home.reach.alone.values()) <= home.reach.together <= 1
+    assert home.reach.added.keys() == home.reach.alone.keys()
 
 
 def test_figures_are_flat(found):

@@ -6,7 +6,7 @@ from features.errors import GateRefused
 from training.baselines import FREQUENCY, POPULARITY
 from training.evaluate import INCUMBENT, EvaluationReport, SceneReport
 from training.gates import judge_gates
-from training.metrics import Interval
+from training.metrics import Interval, Reach
 from training.settings import TrainingSettings
 
 WORSE, EVEN, BETTER = (-0.03, -0.01), (-0.01, 0.02), (0.01, 0.03)
@@ -19,7 +19,7 @@ def report(**against):
     }
     scene = SceneReport(
         scene="home", n_customers=50, metrics={}, coverage={}, differences=differences, slices={}, slice_sizes={},
-        stage_share={}, candidate_recall={}, by_length=(),
+        stage_share={}, reach=Reach(), by_length=(),
     )  # fmt: skip
     return EvaluationReport(
         protocol="time_split",

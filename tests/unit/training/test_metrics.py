@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.metrics import ItemSets, bootstrap_intervals, coverage, judge, means
+from training.metrics import ItemSets, Reach, bootstrap_intervals, coverage, judge, mean_reach, means, measure_reach
 
 N_ITEMS = 10
 
@@ -99,3 +99,20 @@ def test_same_seed_gives_the_same_interval():
 
 def test_no_customers_give_an_empty_interval():
     assert bootstrap_intervals({"x": np.empty(0)}, np.random.default_rng(0), 100)["x"].n == 0
+
+
+def test_reach_tells_what_each_source_finds_and_what_only_it_finds():
+    found = {"one": np.array([1, 2, 7], np.int32), "two": np.array([2, 3], np.int32), "none": np.array([8], np.int32)}
+    reach = measure_reach(found, np.array([1, 2, 3, 4], np.int32))
+    assert reach.alone == {"one": 0.5, "two": 0.5, "none": 0.0}
+    assert reach.together == 0.75
+    assert reach.added == {"one": 0.25, "two": 0.25, "none": 0.0}
+
+
+def test_reach_is_averaged_over_customers():
+    two = [
+        Reach(alone={"a": 1.0}, together=1.0, added={"a": 0.5}),
+        Reach(alone={"a": 0.0}, together=0.5, added={"a": 0.0}),
+    ]
+    assert mean_reach(two) == Reach(alone={"a": 0.5}, together=0.75, added={"a": 0.25})
+    assert mean_reach([]) == Reach()
