@@ -48,16 +48,16 @@ class GfCfModel:
     ----------
     linear : CSR float32 [n_items, n_items]
         The strongest entries of R~ᵀR~ in each row.
-    enter : float32 [n_items, dim]
-        V under D_i^-1/2: what a product of the history says of the leading directions.
-    leave : float32 [n_items, dim]
-        V under low_pass · D_i^1/2: what the directions say of a product.
+    directions : float32 [n_items, dim]
+        V.
+    root : float32 [n_items]
+        D_i^1/2.
     """
 
     config: GfCfConfig
     linear: sp.csr_array
-    enter: Float32s
-    leave: Float32s
+    directions: Float32s
+    root: Float32s
 
     def _scored(self, query: Query) -> tuple[Int32s, Float32s]:
         c, n_items = self.config, self.linear.shape[0]
@@ -67,8 +67,9 @@ class GfCfModel:
         near, vote = weighted_rows(self.linear, profile, weight.astype(np.float64))
         dense = np.bincount(near, weights=vote, minlength=n_items)
         found = np.flatnonzero(dense).astype(np.int32)
-        taste = np.einsum("ij,i->j", self.enter[profile], weight)
-        score = (dense[found] + inner_products(self.leave, found, taste)).astype(np.float32)
+        taste = np.einsum("ij,i->j", self.directions[profile], weight / self.root[profile])
+        low = c.low_pass * self.root[found] * inner_products(self.directions, found, taste)
+        score = (dense[found] + low).astype(np.float32)
         return found, score
 
     def candidates(self, query: Query, limit: int) -> Candidates:
@@ -84,7 +85,7 @@ def fit_gf_cf(dataset: Dataset, config: GfCfConfig, rng: np.random.Generator) ->
     """Normalize, multiply, and find the leading directions.
 
     Cost Σ_u d_u² multiplications for the linear filter and n_passes × dim × (pairs + n_items · dim) for the low pass;
-    memory one block and three matrices [n_items, dim].
+    memory one block and four matrices [n_items, dim].
     """
     wanted = weightiest(pair_matrix(dataset, config.evidence, config.half_life_days), config.customer_items)
     n_customers, n_items = wanted.shape
@@ -98,10 +99,7 @@ def fit_gf_cf(dataset: Dataset, config: GfCfConfig, rng: np.random.Generator) ->
     active = min(int((np.diff(wanted.indptr) > 0).sum()), len(np.unique(wanted.indices)))
     dim = int(np.clip(ROOTS * np.sqrt(active), 1, config.dim))
     directions = leading_directions(scaled, turned, min(dim, max(active, 1)), config.n_passes, rng)
-    root = np.sqrt(by_item)[:, None]
-    return GfCfModel(
-        config, linear, (directions / root).astype(np.float32), (config.low_pass * directions * root).astype(np.float32)
-    )
+    return GfCfModel(config, linear, directions.astype(np.float32), np.sqrt(by_item).astype(np.float32))
 
 
 def leading_directions(
