@@ -9,6 +9,7 @@ from models.rank.ranker import RankerConfig
 from training.tuning_space import SETTINGS, search_parts, with_values
 
 STANDARD = PipelineConfig()
+ONE_SOURCE = {"scenes": {"again": {"sources": {"repeat": 1.0}}}}
 
 
 def standard_values(setting):
@@ -56,12 +57,13 @@ def test_the_heaviest_source_of_a_scene_stands_still():
 
 
 def test_a_single_source_has_no_blend_to_search():
-    assert [part.name for part in search_parts(STANDARD, ("rebuy",), ())] == ["sources.repeat"]
+    config = validated_pipeline_config(ONE_SOURCE, "test")
+    assert [part.name for part in search_parts(config, ("again",), ())] == ["sources.repeat"]
 
 
 def test_a_range_reaches_what_the_shop_has_set():
-    config = validated_pipeline_config({"sources": {"repeat": {"half_life_days": 2000}}}, "test")
-    (part,) = search_parts(config, ("rebuy",), ())
+    config = validated_pipeline_config(ONE_SOURCE | {"sources": {"repeat": {"half_life_days": 2000}}}, "test")
+    (part,) = search_parts(config, ("again",), ())
     reached = {setting.name: setting.high for setting in part.settings}
     assert reached["sources.repeat.half_life_days"] == 2000
 
