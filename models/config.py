@@ -51,7 +51,9 @@ DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
         sources={"repeat": 1.0, "itemknn": 0.1, "als": 0.05, "hybrid": 0.02, "content_based": 0.01, "popular": 0.05},
         rank_offset=5.0, category_decay=0.95,
     ),
-    "rebuy": SceneConfig(sources={"repeat": 1.0}, repeat_policy="only"),
+    "rebuy": SceneConfig(
+        sources={"repeat": 1.0, "next_basket": 0.3, "itemknn": 0.05}, repeat_policy="only", ranker="next_basket",
+    ),
     "discover": SceneConfig(
         sources={"itemknn": 0.3, "next_basket": 0.2, "userknn": 0.6, "als": 0.6, "popular": 0.02},
         repeat_policy="exclude", candidates=150, depth=6, rank_offset=30.0, category_decay=0.97, ranker="discover",
@@ -110,6 +112,12 @@ class PipelineConfig(BaseModel):
     def ranked_scenes(self) -> tuple[str, ...]:
         """Scenes that a ranker is learned for."""
         return tuple(sorted({scene.ranker for scene in self.all_scenes.values() if scene.ranker}))
+
+    def has_standard_blend(self, scene: str) -> bool:
+        """Whether a scene weighs its sources as standard: weights that a shop sets itself are never learned over."""
+        standard, asked = DEFAULT_SCENES.get(scene), self.all_scenes[scene]
+        same = standard is not None and (standard.sources, standard.rank_offset) == (asked.sources, asked.rank_offset)
+        return same and len(asked.sources) > 1
 
     @property
     def digest(self) -> str:

@@ -8,6 +8,7 @@
         products/          ids, and products.parquet: the catalogue as of training
         sources/<name>/    each fitted source
         rankers/<scene>/   the learned rankers, where there was enough to learn from
+        blends.json        the learned weights of sources, of scenes that no ranker orders
 
 Everything is arrays, Parquet, JSON or a library's own text or index format; nothing can execute.
 """
@@ -31,15 +32,17 @@ from features.history import EMPTY, Histories, History
 from features.ids import IdMap
 from models.artifact import load_value, save_value
 from models.catalogue import SOURCES
-from models.config import PipelineConfig
+from models.config import PipelineConfig, SceneConfig
 from models.items import ItemTable
 from models.pipeline import Pipeline
 from models.query import NO_ITEMS, Query
+from models.rank.blend import LearnedBlend
 from models.rank.ranker import RankerModel
 from models.seams import CandidateSource
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
+BLENDS: Final = "blends.json"
 
 
 class Manifest(BaseModel):
@@ -93,6 +96,7 @@ class Models:
     histories: Histories
     sources: Mapping[str, CandidateSource]
     rankers: Mapping[str, RankerModel] = field(default_factory=dict)
+    blends: Mapping[str, LearnedBlend] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -111,7 +115,15 @@ class Models:
     @cached_property
     def pipeline(self) -> Pipeline:
         """The pipeline over these models."""
-        return Pipeline(self.sources, self.config.all_scenes, self.rankers)
+        return Pipeline(self.sources, self.recipes, self.rankers)
+
+    @cached_property
+    def recipes(self) -> dict[str, SceneConfig]:
+        """The recipe of each scene, what was learned put over what was said."""
+        learned = {
+            scene: {"sources": blend.weights, "rank_offset": blend.rank_offset} for scene, blend in self.blends.items()
+        }
+        return {name: said.model_copy(update=learned.get(name)) for name, said in self.config.all_scenes.items()}
 
     @cached_property
     def items(self) -> ItemTable:
@@ -164,6 +176,8 @@ def write_release(models: Models, directory: Path, facts: Mapping[str, Any]) -> 
     (directory / "rankers").mkdir()
     for name, ranker in models.rankers.items():
         save_value(ranker, directory / "rankers" / name)
+    learned = {scene: blend.model_dump(mode="json") for scene, blend in sorted(models.blends.items())}
+    (directory / BLENDS).write_text(json.dumps(learned, indent=1), "utf-8")
     files = {str(p.relative_to(directory)): file_digest(p) for p in sorted(directory.rglob("*")) if p.is_file()}
     manifest = Manifest(
         timezone=models.timezone, as_of=models.as_of, config_digest=models.config.digest, files=files,
@@ -207,8 +221,18 @@ def load_release(directory: Path, *, verify: bool = True) -> Release:
         load_value(EntityTable, directory / "customers"), load_value(EntityTable, directory / "products"),
         load_value(Histories, directory / "histories"), sources,
         {p.name: load_value(RankerModel, p) for p in sorted((directory / "rankers").glob("*"))},
+        _read_blends(directory / BLENDS),
     )  # fmt: skip
     return Release(directory, manifest, models)
+
+
+def _read_blends(path: Path) -> dict[str, LearnedBlend]:
+    if not path.exists():  # a release made before weights were learned; a damaged one fails its checksums
+        return {}
+    try:
+        return {name: LearnedBlend.model_validate(said) for name, said in json.loads(path.read_text("utf-8")).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ArtifactCorrupt(str(path), f"cannot be read ({error})") from error
 
 
 def verify_files(directory: Path, manifest: Manifest) -> None:

@@ -103,12 +103,14 @@ class Bench:
     @classmethod
     def of(cls, dataset: Dataset, settings: RunSettings, scenes: tuple[str, ...]) -> "Bench":
         """Split a shop's dataset and draw who chooses."""
-        split = tuning_split(dataset, settings.training)
+        # Weights are what is tuned here: learned ones would answer for the standard settings.
+        training = settings.training.model_copy(update={"learn_blends": False})
+        split = tuning_split(dataset, training)
         n = len(split.cases)
-        drawn = derived_rng(settings.training.seed, "confirming customers").permutation(n)
+        drawn = derived_rng(training.seed, "confirming customers").permutation(n)
         searching = np.ones(n, np.bool_)
         searching[drawn[: round(CONFIRMING_SHARE * n)]] = False
-        return cls(split, settings.training, scenes, searching, FitScope(scenes, Memo(REMEMBERED)))
+        return cls(split, training, scenes, searching, FitScope(scenes, Memo(REMEMBERED)))
 
     def judge(self, config: PipelineConfig) -> Judged:
         """Fit a configuration on the known part and ask it about every customer, through the serving pipeline."""

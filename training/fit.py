@@ -14,16 +14,19 @@ from features.history import DAY_US
 from features.item_facts import fit_item_facts
 from models.catalogue import SOURCES
 from models.config import PipelineConfig
+from models.rank.blend import LearnedBlend
 from models.rank.ranker import RankerModel, RankingRows
 from models.release import Models
 from models.rng import derived_rng
 from models.seams import CandidateSource
+from training.blends import learn_blend
 from training.memo import Memo
 from training.progress import ProgressReport, Quiet
 from training.ranking import learn_rankers, ranking_rows
 from training.settings import TrainingSettings
 from training.split import Split, split_all
 
+LEARNED_BLENDS: Final = ("home", "next_basket", "discover", "rebuy")
 SLOW: Final = ("itemknn", "hybrid", "als", "content_based")
 
 
@@ -63,6 +66,11 @@ class FitScope:
         wanted = None if self.scenes is None else {config.all_scenes[name].ranker for name in self.scenes}
         return tuple(name for name in config.ranked_scenes if wanted is None or name in wanted)
 
+    def blended(self, config: PipelineConfig) -> tuple[str, ...]:
+        """Scenes whose weights are learned where no ranker orders them: those that weigh as standard."""
+        asked = LEARNED_BLENDS if self.scenes is None else [name for name in LEARNED_BLENDS if name in self.scenes]
+        return tuple(name for name in asked if config.has_standard_blend(name))
+
 
 EVERYTHING: Final = FitScope()
 
@@ -73,16 +81,23 @@ def fit_sources(
     progress: ProgressReport | None = None,
     only: Collection[str] | None = None,
     memo: Memo | None = None,
+    earlier: Models | None = None,
 ) -> Models:
     """Fit every source that a scene asks (or those named), each with a generator derived from (seed, name).
 
     Two sources at a time, each on one thread of its own (their libraries leave Python's lock while they compute) and
     with one BLAS thread: the same dataset, configuration and seed give the same arrays, whatever else the run does.
+    What `earlier` models of this configuration made of the very same catalogue alone is taken from them.
     """
     progress, remembered = progress or Quiet(), memo or Memo()
     names = [name for name in config.used_sources if only is None or name in only]
 
+    same_catalogue = earlier is not None and earlier.products.frame.equals(dataset.products.frame)
+
     def fit(name: str) -> CandidateSource:
+        if earlier is not None and same_catalogue and SOURCES[name].of_catalogue and name in earlier.sources:
+            advance(1)
+            return earlier.sources[name]
         settings = config.source(name)
         key = (config.seed, settings.model_dump_json())
         source = remembered.once(
@@ -119,18 +134,19 @@ def fit_models(
     """
     progress = progress or Quiet()
     scenes, only, memo = scope.rankers(config), scope.sources(config), scope.memo
-    if not scenes:
+    blended = scope.blended(config) if settings.learn_blends else ()
+    if not scenes and not blended:
         return Fitted(fit_sources(dataset, config, progress, only, memo), {}, {})
     try:
         split, before = earlier or _earlier(dataset, config, settings, progress, scope)
     except ContractError as error:
         models = fit_sources(dataset, config, progress, only, memo)
-        return Fitted(models, {}, dict.fromkeys(scenes, f"no ranker: {error}"))
+        return Fitted(models, {}, dict.fromkeys((*scenes, *blended), f"nothing to learn from: {error}"))
     lessons = {}
     # Describing questions holds Python's lock, fitting sources mostly does not: they share the two cores well.
     # One BLAS thread: an answer solves systems so small that threads only wait for each other.
     with threadpool_limits(limits=1), ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(fit_sources, dataset, config, None, only, memo)
+        waiting = pool.submit(fit_sources, dataset, config, None, only, memo, before.models)
         for scene in scenes:
             with progress.step(f"fit all sources; answered questions of {scene}") as advance:
                 learned = memo.once(
@@ -143,7 +159,13 @@ def fit_models(
             models = waiting.result()
     with progress.step("learn to rank"):
         rankers, notes = _rankers(dataset, config, lessons, memo)
-    return Fitted(replace(models, rankers=rankers), lessons, notes)
+    blends: dict[str, LearnedBlend] = {}
+    for scene in (name for name in blended if config.all_scenes[name].ranker not in rankers):
+        with progress.step(f"learn to blend {scene}") as advance, threadpool_limits(limits=1):
+            blend, said = learn_blend(before.models, split, scene, advance)
+        notes[scene] = f"{notes[scene]}; {said}" if scene in notes else said
+        blends |= {scene: blend} if blend else {}
+    return Fitted(replace(models, rankers=rankers, blends=blends), lessons, notes)
 
 
 def _rankers(
@@ -180,5 +202,6 @@ def _earlier(
     days = min(settings.ranker_horizon_days, max(span_days // 4, 1))
     lately = settings.model_copy(update={"horizon_days": days})
     split = scope.memo.once((dataset, "split"), lately, partial(split_all, dataset, lately))
-    asked = {name for scene in scope.rankers(config) for name in config.all_scenes[scene].sources}
+    learned = {*scope.rankers(config), *(scope.blended(config) if settings.learn_blends else ())}
+    asked = {name for scene in learned for name in config.all_scenes[scene].sources}
     return split, Fitted(fit_sources(split.known, config, progress, asked, scope.memo), {}, {})

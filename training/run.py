@@ -52,7 +52,7 @@ class TrainReport(BaseModel):
     gates: GateReport
     seconds: dict[str, float] = Field(description="Wall time of each step")
     warnings: tuple[str, ...]
-    rankers: dict[str, str] = Field(description="By scene: what its ranker learned from, or why the blend stays")
+    rankers: dict[str, str] = Field(description="By scene: what its ranker or its weights learned from, or why not")
     run_dir: str
 
 

@@ -34,6 +34,9 @@ class TrainingSettings(BaseModel):
     ranker_horizon_days: int = Field(
         14, ge=1, description="Days whose baskets teach the rankers, at most a quarter of the data (time_split)."
     )
+    learn_blends: bool = Field(
+        default=True, description="Whether scenes without a ranker learn their weights; weights set here never change."
+    )
     hold_out_share: float = Field(0.1, gt=0, lt=1, description="Share of items held back where nothing has an order.")
     customers: int = Field(1500, ge=1, description="Most customers judged, a seeded sample; the report says so.")
     k: tuple[int, ...] = Field((10, 20), min_length=1, description="List lengths at which metrics are reported.")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from features.arrays import Float32s, Int32s
 from models.query import NO_ITEMS, Candidates
@@ -28,6 +29,15 @@ class Blend:
     score: Float32s
     contribution: Float32s
     names: tuple[str, ...]
+
+
+class LearnedBlend(BaseModel):
+    """How a scene weighs its sources, learned from how they did lately; stands in a release."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: dict[str, float]
+    rank_offset: float
 
 
 def blend_by_rank(found: Mapping[str, Candidates], weights: Mapping[str, float], offset: float) -> Blend:

@@ -77,7 +77,7 @@ def _show_training(session: Session, made: "TrainReport") -> None:
     show_evaluation(session, made.evaluation)
     _show_gates(session, made.gates)
     for scene, learned in made.rankers.items():
-        session.remark(f"ranker of {scene}: {learned}")
+        session.remark(f"order of {scene}: {learned}")
     for warning in made.warnings:
         session.remark(f"note: {warning}")
     steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in made.seconds.items())

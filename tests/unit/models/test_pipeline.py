@@ -50,7 +50,7 @@ def test_rebuy_shows_only_what_was_bought_then_says_that_it_falls_back(models, t
     items, slate = ask(models, toy, "tea-3", "rebuy", k=7)
     assert set(items[:5]) == {"tea0", "tea1", "tea2", "tea4", "bread"}
     assert {p.stage for p in slate.picks[5:]} == {"fallback:popular"}
-    assert "5 of 7" in slate.degraded[0]
+    assert any("5 of 7" in word for word in slate.degraded)
 
 
 def test_stranger_gets_popular_items_and_is_told_so(models, toy):

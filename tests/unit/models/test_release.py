@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from features.errors import ArtifactCorrupt, ContractError, ReleaseError
 from models.catalogue import SOURCES
 from models.config import PipelineConfig, validated_pipeline_config
 from models.pipeline import Request
+from models.rank.blend import LearnedBlend
 from models.release import MANIFEST, Models, load_release, read_manifest, write_release
 from models.release_store import DirectoryStore
 from tests import worlds
@@ -40,6 +42,16 @@ def test_a_release_answers_like_the_models_it_was_made_of(store, models):
         request = Request(models.query(who, models.as_of), "home", 8)
         assert loaded.pipeline.recommend(request, loaded.items) == models.pipeline.recommend(request, models.items)
     assert loaded.attributes(0) == models.attributes(0) == {"region": "coffeeland", "tier": "gold"}
+
+
+def test_learned_weights_come_back_with_the_release(models, tmp_path):
+    blend = LearnedBlend(weights={"popular": 0.2}, rank_offset=20.0)
+    write_release(replace(models, blends={"home": blend}), tmp_path / "r1", facts())
+    loaded = load_release(tmp_path / "r1").models
+    assert loaded.blends == {"home": blend}
+    served, said = loaded.pipeline.scenes["home"], loaded.config.all_scenes["home"]
+    assert (served.sources, served.rank_offset) == ({"popular": 0.2}, 20.0)
+    assert said.sources != served.sources
 
 
 def test_equal_trainings_have_equal_content_digests(store):

@@ -87,7 +87,7 @@ def test_a_shop_without_anything_to_judge_is_fitted_without_rankers():
     lonely = worlds.world([("ann", "tea", 1)], as_of=2)
     fitted = fit_models(lonely, CONFIG, TrainingSettings(protocol="last_basket"))
     assert fitted.models.rankers == {}
-    assert "no ranker" in fitted.notes[SCENE]
+    assert "nothing to learn from" in fitted.notes[SCENE]
 
 
 def test_models_fitted_earlier_are_asked_and_their_lessons_kept(toy, split):
