@@ -1,6 +1,6 @@
 # Pond: everything a newcomer types. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test-fast test check bench constraints audit clean
+.PHONY: help setup demo test-fast test check bench bench-quality constraints audit clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ FAST   := tests/unit tests/architecture
 MEDIUM := $(wildcard tests/property tests/conformance tests/golden tests/integration tests/faults)
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY) ## the virtual environment .venv with pinned dependencies (also what ../shared/eval needs)
 
@@ -42,8 +42,11 @@ check: setup ## what continuous integration runs: lint, types, every test
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-bench: setup ## quality on public data (needs ../shared or POND_SHARED); results in benchmarks/results/
-	$(BIN)/python -m benchmarks.quality.recommendation
+bench: bench-quality ## all benchmarks (need ../shared or POND_SHARED); results in benchmarks/results/
+
+bench-quality: setup ## Pond beside baselines and peers on public data, and its cold start: one table
+	@failed=0; $(BIN)/python -m benchmarks.quality.recommendation || failed=1; \
+	$(BIN)/python -m benchmarks.quality.cold_start || failed=1; exit $$failed
 
 constraints: setup ## resolve all dependencies anew into constraints.txt
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
