@@ -80,10 +80,10 @@ def test_ease_models_what_most_want_as_far_as_memory_reaches_and_says_what_it_co
     reach = {0: (0, 250), 1: (150, 400), 2: (0, 250), 3: (150, 350)}
     shop = world([(f"c{u}", f"p{i:03d}", 5) for u, span in reach.items() for i in range(*span)], as_of=6)
     model = fit_ease(shop, EaseConfig(memory_mb=1), rng())
-    # sqrt(1 MB / 12 bytes) = 288: the 100 wanted by four, then those wanted by two, the last 50 wanted by one left out
-    assert model.n_modelled == 288
-    assert np.flatnonzero(np.diff(model.weights.indptr)).tolist() == list(range(288))
-    assert model.covered == pytest.approx((100 * 4 + 188 * 2) / 950)
+    # sqrt(1 MB / 8 bytes) = 353: the 350 wanted by two and more, then the first of those wanted by one
+    assert model.n_modelled == 353
+    assert np.flatnonzero(np.diff(model.weights.indptr)).tolist() == list(range(353))
+    assert model.covered == pytest.approx((100 * 4 + 250 * 2 + 3) / 950)
 
 
 def after(shop: Dataset, item: str) -> list[str]:
