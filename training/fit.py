@@ -27,7 +27,7 @@ from training.settings import TrainingSettings
 from training.split import Split, split_all
 
 LEARNED_BLENDS: Final = ("home", "next_basket", "discover", "rebuy")
-SLOW: Final = ("itemknn", "hybrid", "als", "content_based")
+SLOW: Final = ("itemknn", "hybrid", "als", "gf_cf", "sequence", "ease", "content_based")
 
 
 @dataclass(frozen=True, eq=False)
