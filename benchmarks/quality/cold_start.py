@@ -48,8 +48,6 @@ fallback = []
 candidates = 5000
 """
 STRANGERS = """
-[sources.popular]
-segment_attribute = "household_size"
 [scenes.strangers_hybrid]
 sources = { hybrid = 1.0 }
 [scenes.strangers_blend]
@@ -204,6 +202,7 @@ def measure(part: str, split: str, world: World, work: Path) -> None:
     data = f"complete journey, {part} never {'sold' if products else 'seen'}"
     note = f"{len(world.truth)} customers, {len(world.candidates)} products to choose from"
     command = f"python -m benchmarks.quality.cold_start --only {part} --split {split}"
+    added = "added to the defaults: " + "; ".join(line for line in config.read_text("utf-8").splitlines() if line)
     row = Row(data, 0, "", note, {}, {}, command, SEEDS[split])
     for name, scores in scored.items():
         record(split, replace(row, system=name, figures={metric: float(s.mean()) for metric, s in scores.items()}))
@@ -218,7 +217,12 @@ def measure(part: str, split: str, world: World, work: Path) -> None:
         figures["mean_length"] = sum(map(len, lists.values())) / len(world.truth)
         against = {"system": best} | paired_intervals(scores, scored[best])
         steps = {"ingest": ingest, "train": train, "answer": answer}
-        record(split, replace(row, system=f"pond {scene}", figures=figures, steps=steps, against=against))
+        record(
+            split,
+            replace(
+                row, system=f"pond {scene}", settings=f"{note}; {added}", figures=figures, steps=steps, against=against
+            ),
+        )
         print(split, data, scene, figures, against, flush=True)
 
 
