@@ -25,7 +25,8 @@ def run(command: Sequence[str], log: Path, environ: Mapping[str, str] | None = N
     """Run to the end; a failure shows the end of its output and is a `SystemExit`.
 
     Memory is the proportional share (PSS) of the command and all the processes it starts, added up four times a second,
-    and at least what the kernel says of the largest one.
+    because the kernel's own peak of a child (`ru_maxrss`) starts at what this process once held. Only a command too short
+    to be looked at gets the kernel's figure.
     """
     started = time.perf_counter()
     with log.open("w+", encoding="utf-8") as file:
@@ -43,7 +44,7 @@ def run(command: Sequence[str], log: Path, environ: Mapping[str, str] | None = N
     if process.returncode:
         print(text[-3000:], file=sys.stderr)
         raise SystemExit(f"{' '.join(command[:4])} … ended with {process.returncode}")
-    return Run(time.perf_counter() - started, max(usage.ru_maxrss / 1024, watch.peak_mb), text)
+    return Run(time.perf_counter() - started, watch.peak_mb or usage.ru_maxrss / 1024, text)
 
 
 class _Watch(threading.Thread):
