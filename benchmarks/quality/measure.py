@@ -25,8 +25,8 @@ def run(command: Sequence[str], log: Path, environ: Mapping[str, str] | None = N
     """Run to the end; a failure shows the end of its output and is a `SystemExit`.
 
     Memory is the proportional share (PSS) of the command and all the processes it starts, added up four times a second,
-    because the kernel's own peak of a child (`ru_maxrss`) starts at what this process once held. Only a command too short
-    to be looked at gets the kernel's figure.
+    because the kernel's own peak of a child (`ru_maxrss`) starts at what this process once held. Only a command too
+    short to be looked at gets the kernel's figure.
     """
     started = time.perf_counter()
     with log.open("w+", encoding="utf-8") as file:
