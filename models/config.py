@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from features.errors import ContractError
 from models.catalogue import SOURCES
@@ -87,7 +88,7 @@ class PipelineConfig(BaseModel):
     def _names_are_known(self) -> Self:
         for name, settings in self.sources.items():
             _known_source(name)
-            SOURCES[name].config.model_validate(settings)
+            _check_source(name, settings)
         for scene in self.scenes.values():
             for name in (*scene.sources, *scene.fallback):
                 _known_source(name)
@@ -131,6 +132,19 @@ class PipelineConfig(BaseModel):
 def _known_source(name: str) -> None:
     if name not in SOURCES:
         raise ValueError(f"there is no source '{name}'; known are {', '.join(SOURCES)}")
+
+
+def _check_source(name: str, settings: Mapping[str, Any]) -> None:
+    """Check one source's settings; the error says where among all settings the mistake is."""
+    try:
+        SOURCES[name].config.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        told = InitErrorDetails(
+            type=PydanticCustomError("setting", "{why}", {"why": first["msg"]}),
+            loc=("sources", name, *first["loc"]), input=first["input"],
+        )  # fmt: skip
+        raise ValidationError.from_exception_data("source", [told]) from error
 
 
 def validated_pipeline_config(settings: Mapping[str, Any], origin: str) -> PipelineConfig:

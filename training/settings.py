@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from features.errors import ContractError, UnreadableFile, UsageError
 from features.shop import Shop
@@ -39,7 +39,7 @@ class TrainingSettings(BaseModel):
     )
     hold_out_share: float = Field(0.1, gt=0, lt=1, description="Share of items held back where nothing has an order.")
     customers: int = Field(1500, ge=1, description="Most customers judged, a seeded sample; the report says so.")
-    k: tuple[int, ...] = Field((10, 20), min_length=1, description="List lengths at which metrics are reported.")
+    k: tuple[PositiveInt, ...] = Field((10, 20), min_length=1, description="List lengths that metrics look at.")
     scenes: tuple[str, ...] = Field(("home", "next_basket", "discover", "rebuy"), description="Scenes judged.")
     bootstrap_samples: int = Field(1000, ge=100)
     gate: Literal["no_worse", "better", "off"] = Field(
@@ -87,14 +87,27 @@ def merge_settings(
     if config is not None:
         tree = _merged(tree, _checked(_read(config), str(config)))
         origin = f"{origin}, {config}"
+    plain = deepcopy(tree)
     for text in sets:
         path_text, equals, value = text.partition("=")
         path = tuple(path_text.strip().split("."))
         if not equals or len(path) < 2 or path[0] not in SECTIONS[1:]:
             raise UsageError(f"'--set {text}' is not understood; write for example --set training.seed=1.")
         _put(tree, path, _value(value.strip()))
-        origin = f"{origin}, --set"
-    return _validated(tree, ", ".join(dict.fromkeys(origin.split(", "))))
+    try:
+        return _validated(tree, ", ".join(dict.fromkeys(origin.split(", "))))
+    except ContractError as error:
+        _validated(plain, origin)  # a mistake that was there without --set is told as what it is
+        raise UsageError(_blamed(error, sets)) from error
+
+
+def _blamed(error: ContractError, sets: Sequence[str]) -> str:
+    """Say which `--set` an error is about: the last whose path meets the setting's, else all of them."""
+    where = f"{error.column}."
+    paths = {text: f"{text.partition('=')[0].strip()}." for text in sets}
+    met = [text for text, path in paths.items() if where.startswith(path) or path.startswith(where)]
+    said = ", ".join(f"--set {text}" for text in met[-1:] or sets)
+    return f"{said} cannot be used: {error.rule}"
 
 
 def _validated(tree: Mapping[str, Any], origin: str) -> RunSettings:

@@ -1,7 +1,7 @@
 """`pond train`, `pond evaluate`, `pond recommend`: models made, judged, and asked in batch."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -112,16 +112,36 @@ def evaluate(
     from training.settings import merge_settings
 
     session = session_of(ctx)
+    sets = _protocol_set(protocol) + _lengths_set(k)
     opened = session.shop(shop)
     store = DirectoryStore(opened.releases_dir)
     wanted = _wanted_release(shop, release or store.current_id())
-    sets = [f"training.{name}={value}" for name, value in (("protocol", protocol), ("k", k and f"[{k}]")) if value]
     settings = merge_settings(opened, session.environ, None, sets)
     found = evaluate_release(opened, store.load(wanted), settings.training, report(session)).report
     if out is not None:
         out.write_text(found.model_dump_json(indent=1), "utf-8")
     session.say(f"Release {wanted}")
     show_evaluation(session, found)
+
+
+def _protocol_set(protocol: str | None) -> list[str]:
+    from features.errors import UsageError
+    from training.settings import ProtocolName
+
+    if protocol is not None and protocol not in get_args(ProtocolName):
+        raise UsageError(f"There is no --protocol '{protocol}'; use {', '.join(get_args(ProtocolName))}.")
+    return [f"training.protocol={protocol}"] if protocol is not None else []
+
+
+def _lengths_set(k: str | None) -> list[str]:
+    from features.errors import UsageError
+
+    if k is None:
+        return []
+    lengths = [part.strip() for part in k.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in lengths):
+        raise UsageError(f"--k '{k}' is not understood; write lengths of list, such as 10,20.")
+    return [f"training.k=[{','.join(str(int(part)) for part in lengths)}]"]
 
 
 def recommend(

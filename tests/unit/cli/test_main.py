@@ -133,3 +133,10 @@ def test_a_release_that_is_not_there_is_exit_5(tmp_path, capsys):
 
 def test_exit_codes_stand_in_one_place():
     assert {kind for kind, _ in line.EXIT_CODES} >= {UsageError, ContractError, GateRefused, ReleaseError}
+
+
+@pytest.mark.parametrize(("words", "named"), [(["--k", "ten"], "--k 'ten'"), (["--protocol", "coin"], "--protocol")])
+def test_a_mistaken_option_of_evaluate_is_named_and_exit_2(tmp_path, capsys, words, named):
+    main(["shop", "create", "tea", "--home", str(tmp_path)])
+    assert main(["evaluate", "--shop", "tea", "--home", str(tmp_path), *words]) == 2
+    assert named in capsys.readouterr().err

@@ -45,17 +45,27 @@ def test_values_are_read_as_toml_and_else_as_text(shop):
 @pytest.mark.parametrize(
     ("sets", "error", "words"),
     [
-        (["training.sed=1"], ContractError, "training.sed"),
+        (["training.sed=1"], UsageError, "--set training.sed=1"),
+        (["training.seed=1", "training.customers=none", "training.workers=1"], UsageError, "--set training.customers="),
+        (["training.k=[0]"], UsageError, r"--set training.k=\[0\] cannot be used"),
         (["seed"], UsageError, "--set"),
         (["colour.red=1"], UsageError, "--set"),
-        (["sources.nosuch.x=1"], ContractError, "no source"),
-        (["training.scenes=['nowhere']"], ContractError, "no scene 'nowhere'"),
+        (["sources.nosuch.x=1"], UsageError, "no source"),
+        (["training.scenes=['nowhere']"], UsageError, "no scene 'nowhere'"),
         (["training.seed.deep=1"], UsageError, "not a section"),
     ],
 )
 def test_a_mistake_is_named(shop, sets, error, words):
     with pytest.raises(error, match=words):
         merge_settings(shop, {}, sets=sets)
+
+
+def test_a_mistake_of_the_file_is_not_blamed_on_the_command_line(shop):
+    with shop.config_file.open("a") as file:
+        file.write("[sources.als]\ndim = 0\n")
+    with pytest.raises(ContractError, match=r"pond\.toml.*als"):
+        merge_settings(shop, {}, sets=["training.seed=4"])
+    assert merge_settings(shop, {}, sets=["sources.als.dim=8"]).pipeline.source("als").dim == 8
 
 
 def test_an_unknown_section_of_a_file_is_refused(shop, tmp_path):
@@ -70,5 +80,5 @@ def test_an_unknown_section_of_a_file_is_refused(shop, tmp_path):
 def test_the_ranker_is_set_like_everything_else(shop):
     told = merge_settings(shop, {"POND_RANKER__N_TREES": "7"}, sets=["ranker.negatives=9"]).pipeline
     assert (told.ranker.n_trees, told.ranker.negatives) == (7, 9)
-    with pytest.raises(ContractError, match=r"ranker.n_trees"):
+    with pytest.raises(UsageError, match=r"--set ranker.n_trees=0"):
         merge_settings(shop, {}, sets=["ranker.n_trees=0"])
