@@ -14,13 +14,12 @@ from models.explain import explained_by_grounds
 from models.items import ItemTable
 from models.pipeline import Pipeline, Request
 from models.rank.attribution import REST, Grounds, cause_of, read_paths
-from models.rank.ranker import RankerConfig, fit_ranker
+from models.rank.ranker import RankerConfig, RankingRows, feature_names, fit_ranker
 from tests import worlds
-from tests.unit.models.test_ranker import SOURCES as RANKED
-from tests.unit.models.test_ranker import rows_where
 
 TOY = worlds.two_tastes()
 ITEMS = ItemTable.of(TOY.products)
+RANKED = ("repeat", "popular")
 
 
 def stump(feature, root, left, right):
@@ -32,7 +31,12 @@ def stump(feature, root, left, right):
 def toy_ranker():
     """A ranker that has learned that what was counted most is wanted."""
     small = RankerConfig(n_trees=30, min_rows_in_leaf=5, feature_share=1.0, l2=0.1)
-    return fit_ranker(rows_where("count"), RANKED, fit_item_facts(TOY), small, 0)
+    rng = np.random.default_rng(0)
+    matrix = rng.random((80, 10, len(feature_names(RANKED)))).astype(np.float32)
+    wanted = np.zeros((80, 10), np.bool_)
+    wanted[np.arange(80), np.argmax(matrix[:, :, FEATURES.index("count")], axis=1)] = True
+    rows = RankingRows(matrix.reshape(800, -1), wanted.ravel(), np.full(80, 10, np.int64))
+    return fit_ranker(rows, RANKED, fit_item_facts(TOY), small, 0)
 
 
 def test_each_step_of_a_path_belongs_to_the_feature_split_on():
