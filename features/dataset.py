@@ -157,7 +157,7 @@ _PLAIN_KINDS: Final = {
 
 
 def build_dataset(tables: Tables, shop: str, timezone: str, as_of: int | None = None) -> Dataset:
-    """Build the snapshot of a shop at `as_of` (UTC µs; default: just after its last event).
+    """Build the snapshot of a shop at `as_of` (UTC µs; default: just after its last event, or its last product).
 
     Customers whose personalization is off at `as_of` enter no fit: their events and attributes are left out.
     Events without an item (an open, a visit) are not part of any item's history and stay in the lake.
@@ -165,8 +165,7 @@ def build_dataset(tables: Tables, shop: str, timezone: str, as_of: int | None = 
     """
     events = tables.scan("events")
     if as_of is None:
-        last = events.select(pl.col(c.AT).max()).collect().item()
-        as_of = int(last) + 1 if last is not None else 0
+        as_of = _just_after_everything(tables)
     refused = refused_customers(tables, as_of)
     events = events.filter((pl.col(c.AT) < as_of) & ~pl.col(c.CUSTOMER_ID).is_in(refused))
     customers = _entities(tables, "customers", c.CUSTOMER_ID, events, as_of, drop=refused)
@@ -179,6 +178,17 @@ def build_dataset(tables: Tables, shop: str, timezone: str, as_of: int | None = 
         shop, timezone, as_of, customers, items[ItemKind.product], items[ItemKind.content], items[ItemKind.bundle],
         histories,
     )  # fmt: skip
+
+
+def _just_after_everything(tables: Tables) -> int:
+    """Return the moment after the last event; of a shop without events, after its products came."""
+    last = tables.scan("events").select(pl.col(c.AT).max()).collect().item()
+    if last is not None:
+        return int(last) + 1
+    came = (
+        tables.scan("products").select(pl.max_horizontal(c.VALID_FROM, "created_at").max(), pl.len()).collect().row(0)
+    )
+    return int(came[0] or 0) + 1 if came[1] else 0
 
 
 def refused_customers(tables: Tables, as_of: int) -> list[str]:

@@ -54,6 +54,10 @@ class ContractError(PondError):
         super().__init__(f"{where}: {rule}{many}")
 
 
+class NothingToJudge(ContractError):
+    """Data too young or too few for any customer to be judged: they can be learned from all the same."""
+
+
 class UnreadableFile(ContractError):
     """A file that is not what its name says: wrong format, not UTF-8, truncated, empty."""
 

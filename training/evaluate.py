@@ -95,6 +95,13 @@ class EvaluationReport(BaseModel):
         return flat
 
 
+def nothing_judged(reason: str, as_of: int) -> EvaluationReport:
+    """Return the report of a shop in which nobody can be judged yet."""
+    return EvaluationReport(
+        protocol="none", part="test", horizon_days=0, known_until=as_of, note=reason, n_customers=0, scenes={}
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """A report and, for tests of differences, each system's values per customer: scene → system → metric → [n]."""

@@ -9,7 +9,7 @@ from typing import Final
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
 
 from features.dataset import Dataset
-from features.errors import ContractError
+from features.errors import NothingToJudge
 from features.history import DAY_US
 from features.item_facts import fit_item_facts
 from models.catalogue import SOURCES
@@ -139,9 +139,10 @@ def fit_models(
         return Fitted(fit_sources(dataset, config, progress, only, memo), {}, {})
     try:
         split, before = earlier or _earlier(dataset, config, settings, progress, scope)
-    except ContractError as error:
+    except NothingToJudge:
         models = fit_sources(dataset, config, progress, only, memo)
-        return Fitted(models, {}, dict.fromkeys((*scenes, *blended), f"nothing to learn from: {error}"))
+        said = "standard weights: there is nothing to learn from yet"
+        return Fitted(models, {}, dict.fromkeys((*scenes, *blended), said))
     lessons = {}
     # Describing questions holds Python's lock, fitting sources mostly does not: they share the two cores well.
     # One BLAS thread: an answer solves systems so small that threads only wait for each other.

@@ -14,7 +14,8 @@ from training.metrics import Interval
 from training.settings import TrainingSettings
 
 JUDGED: Final = ("recall", "ndcg")
-Verdict: TypeAlias = Literal["better", "even", "worse"]
+ENOUGH: Final = 30  # customers; an interval over fewer says little, and nothing is refused on it
+Verdict: TypeAlias = Literal["better", "even", "worse", "too few to judge"]
 _NAMES: Final = {
     POPULARITY: "global popularity",
     FREQUENCY: "personal frequency",
@@ -77,8 +78,8 @@ class GateReport(BaseModel):
 def judge_gates(report: EvaluationReport, settings: TrainingSettings, *, first: bool) -> GateReport:
     """Compare pond with every other system of a report, in the gate scenes, at the shortest list.
 
-    `no_worse` refuses what is worse (interval below 0); `better` refuses also what does not beat the baselines
-    (interval not above 0). The incumbent need not be beaten: the same recipe
+    Fewer than `ENOUGH` customers refuse nothing. `no_worse` refuses what is worse (interval below 0); `better` refuses
+    also what does not beat the baselines (interval not above 0). The incumbent need not be beaten: the same recipe
     is its own equal.
     """
     gates = []
@@ -88,7 +89,8 @@ def judge_gates(report: EvaluationReport, settings: TrainingSettings, *, first: 
             for metric in (f"{name}@{settings.k[0]}" for name in JUDGED):
                 found = verdict(differences[metric])
                 strict = settings.gate == "better" and against != INCUMBENT
-                passed = settings.gate == "off" or found == "better" or (found == "even" and not strict)
+                passed = settings.gate == "off" or found in ("better", "too few to judge")
+                passed = passed or (found == "even" and not strict)
                 gates.append(
                     Gate(
                         against=against,
@@ -103,7 +105,9 @@ def judge_gates(report: EvaluationReport, settings: TrainingSettings, *, first: 
 
 
 def verdict(difference: Interval) -> Verdict:
-    """Better or worse when the interval lies on one side of 0, else even."""
+    """Better or worse when the interval lies on one side of 0, else even; of too few customers nothing is said."""
+    if difference.n < ENOUGH:
+        return "too few to judge"
     if difference.low > 0:
         return "better"
     return "worse" if difference.high < 0 else "even"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.checks import run_checks
 from features.dataset import Dataset, build_dataset
-from features.errors import PondError
+from features.errors import NothingToJudge, PondError
 from features.lake import Lake, write_synced
 from features.shop import Shop
 from features.watermarks import Watermark, watermarks, write_watermarks
@@ -22,7 +22,7 @@ from models.config import PipelineConfig
 from models.release import Release
 from models.release_store import DirectoryStore
 from training.baselines import count_baskets
-from training.evaluate import INCUMBENT, POND, Evaluation, EvaluationReport, evaluate
+from training.evaluate import INCUMBENT, POND, EvaluationReport, evaluate, nothing_judged
 from training.fit import Fitted, fit_models
 from training.gates import GateReport, judge_gates
 from training.plots import draw_product_map, draw_rankers, draw_report
@@ -140,16 +140,15 @@ def _train(run: _Run, tracked: TrackedRun, as_of: int | None, created_at: int, *
     store = DirectoryStore(run.shop.releases_dir)
     serving = store.current_id()
     incumbent = store.load(serving) if serving else None
-    split = split_all(dataset, settings)
-    evaluation, known = _judge(run, split, incumbent)
-    gates = judge_gates(evaluation.report, settings, first=incumbent is None)
+    judged, earlier = _judge(run, dataset, incumbent)
+    gates = judge_gates(judged, settings, first=incumbent is None)
     with run.timed("fit for release"):
-        fitted = fit_models(dataset, run.settings.pipeline, settings, run.progress, earlier=(split, known))
+        fitted = fit_models(dataset, run.settings.pipeline, settings, run.progress, earlier=earlier)
     run.notes.update(fitted.notes)
     facts = {
         "release_id": run.release_id, "shop": run.shop.name, "created_at": created_at,
         "dataset_digest": dataset.digest, "git_sha": git_sha(Path(__file__).parent), "counts": dataset.counts,
-        "watermarks": write_watermarks(marks), "metrics": evaluation.report.figures(), "gates": gates.as_facts,
+        "watermarks": write_watermarks(marks), "metrics": judged.figures(), "gates": gates.as_facts,
     }  # fmt: skip
     with run.timed("publish"), run.progress.step("publish"):
         release = publish_release(fitted.models, store, facts, settings.seed)
@@ -157,11 +156,11 @@ def _train(run: _Run, tracked: TrackedRun, as_of: int | None, created_at: int, *
     if promoted:
         store.promote(run.release_id)
     with run.timed("record"), run.progress.step("plots and tracking"):
-        _record(run, tracked, release, evaluation.report, dataset, promoted=promoted)
+        _record(run, tracked, release, judged, dataset, promoted=promoted)
     report = TrainReport(
         shop=run.shop.name, release_id=run.release_id, as_of=dataset.as_of, promoted=promoted,
         content_digest=release.manifest.content_digest, dataset_digest=dataset.digest, counts=dataset.counts,
-        evaluation=evaluation.report, gates=gates, seconds=dict(run.seconds), warnings=tuple(run.warnings),
+        evaluation=judged, gates=gates, seconds=dict(run.seconds), warnings=tuple(run.warnings),
         rankers=run.notes,
         run_dir=str(run.directory),
     )  # fmt: skip
@@ -193,9 +192,20 @@ def _snapshot(lake: Lake, shop: Shop, as_of: int | None) -> tuple[Dataset, dict[
             return dataset, marks
 
 
-def _judge(run: _Run, split: Split, incumbent: Release | None) -> tuple[Evaluation, Fitted]:
-    """Fit the recipe (and the incumbent's, when it is another) on the known part and judge both."""
+def _judge(
+    run: _Run, dataset: Dataset, incumbent: Release | None
+) -> tuple[EvaluationReport, tuple[Split, Fitted] | None]:
+    """Fit the recipe (and the incumbent's, when it is another) on the known part and judge both.
+
+    Returns the report, and the split with what was fitted on it for the release to learn from. A shop too young to be
+    judged gets its release all the same, with a warning: it must answer from its first day.
+    """
     settings, config = run.settings.training, run.settings.pipeline
+    try:
+        split = split_all(dataset, settings)
+    except NothingToJudge as error:
+        run.warnings.append(f"nothing could be judged, so no gate was asked: {error}")
+        return nothing_judged(str(error), dataset.as_of), None
     with run.timed("fit for evaluation"):
         fitted = fit_models(split.known, config, settings, run.progress)
         systems = {POND: fitted.models}
@@ -203,7 +213,7 @@ def _judge(run: _Run, split: Split, incumbent: Release | None) -> tuple[Evaluati
         if other is not None:
             systems[INCUMBENT] = fit_models(split.known, other, settings, run.progress).models
     with run.timed("evaluate"):
-        return evaluate(sampled(split, settings), systems, settings, run.progress), fitted
+        return evaluate(sampled(split, settings), systems, settings, run.progress).report, (split, fitted)
 
 
 def _other_recipe(incumbent: Release | None, config: PipelineConfig) -> PipelineConfig | None:
@@ -220,7 +230,9 @@ def _record(
     run: _Run, tracked: TrackedRun, release: Release, report: EvaluationReport, dataset: Dataset, *, promoted: bool
 ) -> None:
     plots = run.directory / "plots"
-    draw_report(report, plots)
+    plots.mkdir(parents=True, exist_ok=True)
+    if report.scenes:
+        draw_report(report, plots)
     draw_product_map(release.models, count_baskets(dataset), plots / "product_map.png", run.settings.training.seed)
     draw_rankers(release.models.rankers, plots)
     write_keepsakes(release, run.directory)

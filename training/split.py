@@ -18,7 +18,7 @@ from features.arrays import Bools, Int32s, Int64s
 from features.clock import local_day_start
 from features.columns import ItemKind
 from features.dataset import MOMENT_MAX, Dataset
-from features.errors import ContractError
+from features.errors import ContractError, NothingToJudge
 from features.history import DAY_US, EMPTY, Histories, History
 from models.rng import derived_rng
 from training.settings import TrainingSettings
@@ -80,19 +80,26 @@ def split_dataset(dataset: Dataset, settings: TrainingSettings, part: Part = "te
 def split_all(dataset: Dataset, settings: TrainingSettings, part: Part = "test") -> Split:
     """Cut a dataset by the protocol of the settings; every customer that can be judged is a case.
 
-    Raises `ContractError` when there is nothing to judge: no purchases, or nobody bought twice.
+    Raises `NothingToJudge` when there is nothing to judge: no purchases, or nobody bought twice.
     """
     bought = dataset.product_events.purchases
     if not len(bought):
-        raise ContractError("events", "kind", "there are no purchases of products; ingest events before training.")
+        raise _nothing_known(dataset)
     protocol = settings.protocol if settings.protocol != "auto" else choose_protocol(dataset, bought)
     cut = {"time_split": _by_time, "last_basket": _by_last_basket, "hold_out": _by_hold_out}[protocol]
     split = cut(dataset, bought, settings, part)
     if not split.cases:
-        raise ContractError(
+        raise NothingToJudge(
             "events", "at", f"no customer can be judged by {protocol} ({split.note}); give more history or a horizon."
         )
     return split
+
+
+def _nothing_known(dataset: Dataset) -> ContractError:
+    """Tell a shop that has not sold yet, which can serve its catalogue, from one without any data."""
+    if len(dataset.products):
+        return NothingToJudge("events", "kind", "there are no purchases of products yet.")
+    return ContractError("events", "kind", "there are no purchases of products; ingest events before training.")
 
 
 def choose_protocol(dataset: Dataset, bought: Histories) -> Literal["time_split", "last_basket", "hold_out"]:

@@ -12,6 +12,7 @@ from features.contracts import table_named
 from features.errors import ContractError, GateRefused
 from features.lake import Lake
 from features.shop import create_shop
+from models.pipeline import Request
 from models.release_store import DirectoryStore
 from tests import worlds
 from training.evaluate import POND, evaluate_release
@@ -30,7 +31,7 @@ TASTES = ("tea", "coffee")
 def rows():
     """Two tastes; everybody buys the own favourite weekly and something of the taste beside it."""
     for taste in TASTES:
-        for who in range(8):
+        for who in range(16):  # 32 in all: gates judge on no fewer than 30
             for week in range(8):
                 at = 7 * week + who % 3
                 yield f"{taste}-{who}", f"{taste}{who % 4}", at
@@ -66,7 +67,7 @@ def test_first_release_is_promoted_with_its_gates_and_serves_what_was_judged(sho
     assert "first" in manifest.gates
     assert manifest.metrics["home.recall@10"] == report.evaluation.scenes["home"].metrics[POND]["recall@10"].mean
     home = report.evaluation.scenes["home"]
-    assert home.n_customers == 16
+    assert home.n_customers == 32
     assert home.metrics[POND]["recall@10"].mean > 0.9
     assert abs(sum(home.stage_share.values()) - 1) < 1e-9
     run = json.loads((Path(report.run_dir) / "run.json").read_text())
@@ -125,6 +126,25 @@ def test_mlflow_holds_parameters_figures_pictures_and_embeddings(shop, tmp_path)
     kept = Path(report.run_dir) / "embeddings" / "als_products.parquet"
     assert kept.name in folders["embeddings"]
     assert pl.read_parquet(kept).columns == ["product_id", "vector"]
+
+
+def test_a_shop_too_young_to_be_judged_serves_from_its_first_day(tmp_path):
+    young = create_shop(tmp_path, "young", worlds.TIMEZONE)
+    writer_of = {
+        "products": worlds.rows_of("products", [{"product_id": p, "title": p} for p in ("tea", "cup")]),
+        "events": worlds.events([("ann", "tea", 1)]),
+    }
+    for name, frame in writer_of.items():
+        with Lake(young.lake_dir).writer(name) as writer:
+            writer.write(frame.select(pl.col(n).cast(t) for n, t in table_named(name).schema.items()))
+            writer.commit()
+        report = train(young, merge_settings(young, {}))
+        assert report.promoted
+        assert report.evaluation.n_customers == 0
+        assert any("nothing could be judged" in warning for warning in report.warnings)
+    models = DirectoryStore(young.releases_dir).load(report.release_id).models
+    slate = models.pipeline.recommend(Request(models.query(-1, models.as_of), "home", 1), models.items)
+    assert [models.products.ids.text(pick.item_idx) for pick in slate.picks] == ["tea"]
 
 
 def test_a_failed_run_is_recorded_as_failed(tmp_path):

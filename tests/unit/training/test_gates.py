@@ -5,16 +5,16 @@ import pytest
 from features.errors import GateRefused
 from training.baselines import FREQUENCY, POPULARITY
 from training.evaluate import INCUMBENT, EvaluationReport, SceneReport
-from training.gates import judge_gates
+from training.gates import ENOUGH, judge_gates
 from training.metrics import Interval, Reach
 from training.settings import TrainingSettings
 
 WORSE, EVEN, BETTER = (-0.03, -0.01), (-0.01, 0.02), (0.01, 0.03)
 
 
-def report(**against):
+def report(n=50, **against):
     differences = {
-        system: {f"{m}@10": Interval(mean=sum(span) / 2, low=span[0], high=span[1], n=50) for m in ("recall", "ndcg")}
+        system: {f"{m}@10": Interval(mean=sum(span) / 2, low=span[0], high=span[1], n=n) for m in ("recall", "ndcg")}
         for system, span in against.items()
     }
     scene = SceneReport(
@@ -45,6 +45,14 @@ def report(**against):
 )
 def test_gates(gate, against, passes):
     assert judge_gates(report(**against), TrainingSettings(gate=gate), first=False).passed is passes
+
+
+@pytest.mark.parametrize("gate", ["no_worse", "better"])
+def test_too_few_customers_refuse_nothing_and_the_gate_says_so(gate):
+    few = report(n=ENOUGH - 1, **{POPULARITY: WORSE, FREQUENCY: EVEN})
+    gates = judge_gates(few, TrainingSettings(gate=gate), first=False)
+    assert gates.passed
+    assert "29 customers: too few to judge" in gates.gates[0].sentence
 
 
 def test_a_refusal_names_the_loss_with_its_figures():
