@@ -40,10 +40,10 @@ class RankerConfig(BaseModel):
         min_length=1,
         description="What the trees minimize: a forest each, their scores averaged.",
     )
-    n_trees: int = Field(150, ge=1, le=5000, description="Trees of each forest.")
-    n_leaves: int = Field(31, ge=2, le=1024)
-    learning_rate: float = Field(0.08, gt=0, le=1)
-    min_rows_in_leaf: int = Field(100, ge=1)
+    n_trees: int = Field(250, ge=1, le=5000, description="Trees of each forest.")
+    n_leaves: int = Field(15, ge=2, le=1024)
+    learning_rate: float = Field(0.05, gt=0, le=1)
+    min_rows_in_leaf: int = Field(300, ge=1)
     feature_share: float = Field(0.5, gt=0, le=1, description="Share of the features each tree may use.")
     row_share: float = Field(0.7, gt=0, le=1, description="Share of the rows each tree sees.")
     l2: float = Field(5.0, ge=0)
