@@ -16,6 +16,7 @@ from models.recommenders.hybrid import HybridConfig, HybridModel, fit_hybrid
 from models.recommenders.itemknn import ItemKnnConfig, ItemKnnModel, fit_itemknn
 from models.recommenders.newest import NewestConfig, NewestModel, fit_newest
 from models.recommenders.next_basket import NextBasketConfig, NextBasketModel, fit_next_basket
+from models.recommenders.own_kinds import OwnKindsConfig, OwnKindsModel, fit_own_kinds
 from models.recommenders.popular import PopularConfig, PopularModel, fit_popular
 from models.recommenders.repeat import RepeatConfig, RepeatModel, fit_repeat
 from models.recommenders.sequence import SequenceConfig, SequenceModel, fit_sequence
@@ -45,5 +46,6 @@ SOURCES: Final[dict[str, SourceEntry]] = {
     "als": SourceEntry(AlsConfig, AlsModel, fit_als),
     "hybrid": SourceEntry(HybridConfig, HybridModel, fit_hybrid),
     "content_based": SourceEntry(ContentBasedConfig, ContentBasedModel, fit_content_based, of_catalogue=True),
+    "own_kinds": SourceEntry(OwnKindsConfig, OwnKindsModel, fit_own_kinds),
     "newest": SourceEntry(NewestConfig, NewestModel, fit_newest),
 }

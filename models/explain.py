@@ -48,7 +48,7 @@ def _of_source(source: CandidateSource, stage: str, query: Query, item_idx: int,
     origin = cast("Explaining", source).because(query, item_idx)
     if origin < 0 or not items.titles[origin]:
         return None
-    return reason("similar_to" if stage == "content_based" else "because_of", title=items.titles[origin])
+    return reason("similar_to" if stage in ("content_based", "own_kinds") else "because_of", title=items.titles[origin])
 
 
 @lru_cache(maxsize=64)

@@ -42,6 +42,10 @@ candidates = 5000
 sources = { content_based = 1.0, hybrid = 1.0 }
 fallback = ["newest"]
 candidates = 5000
+[scenes.cold_kinds]
+sources = { own_kinds = 1.0 }
+fallback = ["newest"]
+candidates = 5000
 [scenes.cold_newest]
 sources = { newest = 1.0 }
 fallback = []
@@ -53,7 +57,7 @@ sources = { hybrid = 1.0 }
 [scenes.strangers_blend]
 sources = { popular = 1.0, hybrid = 0.3 }
 """
-PRODUCT_SCENES = ("cold_content", "cold_hybrid", "cold_both", "cold_newest", "home", "discover")
+PRODUCT_SCENES = ("cold_content", "cold_hybrid", "cold_both", "cold_kinds", "cold_newest", "home", "discover")
 CUSTOMER_SCENES = ("home", "next_basket", "popular", "strangers_hybrid", "strangers_blend")
 
 

@@ -25,7 +25,7 @@ from models.recommenders.evidence import score_of_listed
 RISING: Final = frozenset(
     {
         "hazard", "share_next_basket", "share_userknn", "share_itemknn", "share_sequence", "share_gf_cf", "share_ease",
-        "share_als", "share_content_based",
+        "share_als", "share_content_based", "share_own_kinds",
     }
 )  # fmt: skip
 

@@ -61,6 +61,13 @@ class NewestModel:
 
 def fit_newest(dataset: Dataset, config: NewestConfig, rng: np.random.Generator) -> NewestModel:  # noqa: ARG001
     """Find when each product came."""
+    arrived_at = arrivals(dataset)
+    order = np.argsort(-arrived_at, kind="stable").astype(np.int32)
+    return NewestModel(config, arrived_at, order[: int((arrived_at > UNKNOWN).sum())])
+
+
+def arrivals(dataset: Dataset) -> Int64s:
+    """When each product came: int64 [n_items], see `NewestModel.arrived_at`."""
     events, n_items = dataset.product_events, len(dataset.products)
     first = np.full(n_items, 2**62, np.int64)
     np.minimum.at(first, events.item_idx, events.at)
@@ -69,6 +76,5 @@ def fit_newest(dataset: Dataset, config: NewestConfig, rng: np.random.Generator)
     if "created_at" in frame.columns:
         arrived_at = frame["created_at"].fill_null(UNKNOWN).to_numpy().astype(np.int64)
         arrived_at = np.where((arrived_at == UNKNOWN) & (first < 2**62), first, arrived_at)
-    arrived_at = np.where(arrived_at < dataset.as_of, arrived_at, UNKNOWN).astype(np.int64)
-    order = np.argsort(-arrived_at, kind="stable").astype(np.int32)
-    return NewestModel(config, arrived_at, order[: int((arrived_at > UNKNOWN).sum())])
+    known: Int64s = np.where(arrived_at < dataset.as_of, arrived_at, UNKNOWN).astype(np.int64)
+    return known
