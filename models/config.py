@@ -60,7 +60,7 @@ DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
         repeat_policy="exclude", candidates=150, depth=6, rank_offset=30.0, category_decay=0.97, ranker="discover",
     ),
     "next_basket": SceneConfig(
-        sources={"repeat": 1.0, "next_basket": 0.3, "itemknn": 0.05, "popular": 0.05},
+        sources={"repeat": 1.0, "next_basket": 0.3, "sequence": 0.2, "itemknn": 0.05, "popular": 0.05},
         ranker="next_basket",
     ),
     "similar": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.7, "als": 0.3}, start_from="seeds"),

@@ -70,7 +70,7 @@ class BlendLessons:
 def learn_blend(models: Models, split: Split, scene: str, advance: Advance) -> tuple[LearnedBlend | None, str]:
     """Return better weights for a scene and a sentence on them, or no weights and why the standard ones stay.
 
-    `models` are fitted on `split.known`.
+    `models` are fitted on `split.known`; a source that they lack keeps its standard weight.
     """
     recipe = models.config.all_scenes[scene]
     questions = scene_questions(split, scene, recipe, K)

@@ -203,6 +203,7 @@ def _earlier(
     days = min(settings.ranker_horizon_days, max(span_days // 4, 1))
     lately = settings.model_copy(update={"horizon_days": days})
     split = scope.memo.once((dataset, "split"), lately, partial(split_all, dataset, lately))
-    learned = {*scope.rankers(config), *(scope.blended(config) if settings.learn_blends else ())}
+    # What only blends ask is not fitted once more for them: it keeps its standard weight until the release learns.
+    learned = scope.rankers(config) or scope.blended(config)
     asked = {name for scene in learned for name in config.all_scenes[scene].sources}
     return split, Fitted(fit_sources(split.known, config, progress, asked, scope.memo), {}, {})

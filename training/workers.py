@@ -19,7 +19,7 @@ from training.progress import Advance
 Q = TypeVar("Q")
 A = TypeVar("A")
 # A process needs seconds to start; fewer questions than this are answered sooner by one.
-FEW: Final = 3000
+FEW: Final = 1500
 CHUNK: Final = 250
 
 _mapped: list[Models] = []

@@ -36,7 +36,7 @@ class HybridConfig(BaseModel):
         ge=0,
         description="A small shop's pairs are passed over more often, up to 500 times, until so many steps.",
     )
-    max_pairs: int = Field(250_000, ge=1, description="Pairs of customer and product seen, drawn where there are more.")
+    max_pairs: int = Field(120_000, ge=1, description="Pairs of customer and product seen, drawn where there are more.")
     max_sampled: int = Field(10, ge=1, description="Most products tried for one that wrongly ranks above a wanted one.")
     learning_rate: float = Field(0.05, gt=0)
     evidence: EvidenceConfig = Field(default=EvidenceConfig(), description="What other events count, in purchases.")
