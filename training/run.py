@@ -3,7 +3,7 @@
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -99,6 +99,7 @@ def train(
     *,
     promote: bool = True,
     tracker: Tracker | None = None,
+    show: Callable[[TrainReport], None] | None = None,
 ) -> TrainReport:
     """Train, judge, publish and (when the gates agree) promote a release of a shop.
 
@@ -110,6 +111,8 @@ def train(
         False: the release is published but does not serve, whatever the gates say.
     tracker : Tracker, optional
         Default: none; `training.tracking.open_tracker` opens MLflow.
+    show : callable, optional
+        Given the report once everything is recorded, also when the gates then refuse the release.
 
     Raises
     ------
@@ -129,6 +132,8 @@ def train(
         run.say("failed", as_of=as_of, error=reason)
         tracked.finish(failed=True, reason=reason)
         raise
+    if show is not None:
+        show(report)
     if promote and not report.promoted:
         raise report.gates.refusal(release_id)
     return report

@@ -1,5 +1,6 @@
 """`pond train`, `pond evaluate`, `pond recommend`: models made, judged, and asked in batch."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -66,9 +67,10 @@ def train_shop(
     said = settings.training
     tracker = open_tracker(said.tracking_uri, session.home) if said.tracking else NoTracker()
     moment = read_moment(as_of, shop.timezone) if as_of else None
-    made = train(shop, settings, moment, report(session), promote=promote, tracker=tracker)
-    _show_training(session, made)
-    return made
+    return train(
+        shop, settings, moment, report(session),
+        promote=promote, tracker=tracker, show=partial(_show_training, session),
+    )  # fmt: skip
 
 
 def _show_training(session: Session, made: "TrainReport") -> None:

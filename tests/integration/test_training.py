@@ -92,8 +92,12 @@ def test_a_worse_recipe_is_kept_as_challenger_and_does_not_serve(shop, tmp_path)
     tracker = open_tracker("", tmp_path)
     first = train(shop, merge_settings(shop, {}, sets=QUICK), tracker=tracker)
     worse = ["scenes.home.sources={newest = 1.0}", "scenes.next_basket.sources={newest = 1.0}"]
+    shown = []
     with pytest.raises(GateRefused, match="kept as challenger"):
-        train(shop, merge_settings(shop, {}, sets=[*QUICK, *worse]), tracker=tracker)
+        train(shop, merge_settings(shop, {}, sets=[*QUICK, *worse]), tracker=tracker, show=shown.append)
+    (seen,) = shown
+    assert seen.evaluation.scenes
+    assert not seen.gates.passed
     store = DirectoryStore(shop.releases_dir)
     assert store.current_id() == first.release_id
     refused = next(m.release_id for m in store.list() if m.release_id != first.release_id)
