@@ -98,7 +98,7 @@ def _frame(path: Path) -> pl.DataFrame:
             return pl.read_parquet(path)
         text = path.read_text("utf-8-sig")
         header = text.partition("\n")[0]
-        if c.CUSTOMER_ID in header or "," in header:
+        if header.strip().strip('"') == c.CUSTOMER_ID or "," in header:  # an id may contain the name
             return pl.read_csv(text.encode(), infer_schema=False)
     except FileNotFoundError as error:
         raise UsageError(f"There is no file {path}; give a file of customers, or all.") from error

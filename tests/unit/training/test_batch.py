@@ -87,6 +87,11 @@ def test_one_id_a_line(models, tmp_path):
     assert len(read_customers("all", models)) == 12
 
 
+def test_an_id_that_contains_the_column_name_stays_an_id(models, tmp_path):
+    (tmp_path / "ids.txt").write_text("my_customer_id_1\ntea-2\n")
+    assert read_customers(tmp_path / "ids.txt", models) == [CustomerRow("my_customer_id_1"), CustomerRow("tea-2")]
+
+
 def test_csv_with_moment_and_basket(models, tmp_path):
     path = tmp_path / "who.csv"
     path.write_text("query_id,customer_id,at,basket\nq1,007,2025-01-02T00:00:00,a|b\nq2,8,2025-01-01,\n")
