@@ -82,11 +82,13 @@ def fit_sources(
     only: Collection[str] | None = None,
     memo: Memo | None = None,
     earlier: Models | None = None,
+    n_threads: int = 2,
 ) -> Models:
     """Fit every source that a scene asks (or those named), each with a generator derived from (seed, name).
 
-    Two sources at a time, each on one thread of its own (their libraries leave Python's lock while they compute) and
-    with one BLAS thread: the same dataset, configuration and seed give the same arrays, whatever else the run does.
+    `n_threads` sources at a time, each on one thread of its own (their libraries leave Python's lock while they
+    compute) and with one BLAS thread: the same dataset, configuration and seed give the same arrays, whatever else the
+    run does.
     What `earlier` models of this configuration made of the very same catalogue alone is taken from them.
     """
     progress, remembered = progress or Quiet(), memo or Memo()
@@ -106,9 +108,9 @@ def fit_sources(
         advance(1)
         return source
 
-    label = f"fit {', '.join(names)}"
-    with threadpool_limits(limits=1), progress.step(label, len(names)) as advance, ThreadPoolExecutor(2) as pool:
-        # The slow ones are started first, so that neither thread is left alone with one at the end.
+    step = progress.step(f"fit {', '.join(names)}", len(names))
+    with threadpool_limits(limits=1), step as advance, ThreadPoolExecutor(n_threads) as pool:
+        # The slow ones are started first, so that no thread is left alone with one at the end.
         waiting = {name: pool.submit(fit, name) for name in sorted(names, key=_slowest_first)}
         sources = {name: waiting[name].result() for name in names}
     return Models.of(dataset, config, sources)
@@ -144,10 +146,10 @@ def fit_models(
         said = "standard weights: there is nothing to learn from yet"
         return Fitted(models, {}, dict.fromkeys((*scenes, *blended), said))
     lessons = {}
-    # Describing questions holds Python's lock, fitting sources mostly does not: they share the two cores well.
-    # One BLAS thread: an answer solves systems so small that threads only wait for each other.
+    # Describing questions holds Python's lock, fitting sources mostly does not: a thread for each shares two cores
+    # best. One BLAS thread: an answer solves systems so small that threads only wait for each other.
     with threadpool_limits(limits=1), ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(fit_sources, dataset, config, None, only, memo, before.models)
+        waiting = pool.submit(fit_sources, dataset, config, None, only, memo, before.models, n_threads=1)
         for scene in scenes:
             with progress.step(f"fit all sources; answered questions of {scene}") as advance:
                 learned = memo.once(
