@@ -61,7 +61,9 @@ class GateReport(BaseModel):
     @property
     def as_facts(self) -> dict[str, str]:
         """Return what a manifest keeps, by name."""
-        facts = {f"{g.against}.{g.scene}.{g.metric}": f"{g.verdict}; {g.sentence}" for g in self.gates}
+        facts = {
+            f"{g.against}.{g.scene}.{g.metric}": f"{'pass' if g.passed else 'FAIL'}; {g.sentence}" for g in self.gates
+        }
         if self.first:
             facts["first"] = "first release of the shop: promoted whatever the gates say"
         return facts

@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from features.checks import run_checks
 from features.dataset import Dataset, build_dataset
-from features.errors import NothingToJudge, PondError
+from features.errors import NothingToJudge, PondError, UsageError
 from features.lake import Lake, write_synced
 from features.shop import Shop
 from features.watermarks import Watermark, watermarks, write_watermarks
@@ -194,7 +196,17 @@ def _snapshot(lake: Lake, shop: Shop, as_of: int | None) -> tuple[Dataset, dict[
         marks = watermarks(lake.commits("events"))
         dataset = build_dataset(lake, shop.name, shop.timezone, as_of)
         if watermarks(lake.commits("events")) == marks:
-            return dataset, marks
+            break
+    if as_of is not None:
+        _refuse_before_everything(lake, shop, as_of)
+    return dataset, marks
+
+
+def _refuse_before_everything(lake: Lake, shop: Shop, as_of: int) -> None:
+    first = lake.scan("events").select(pl.col("at").min()).collect().item()
+    if first is not None and first >= as_of:
+        began = datetime.fromtimestamp(first / 1e6, UTC).isoformat(timespec="seconds")
+        raise UsageError(f"Nothing of shop '{shop.name}' happened before --as-of; its data begin at {began}.")
 
 
 def _judge(

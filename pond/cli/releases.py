@@ -1,5 +1,6 @@
 """`pond releases`, `pond promote`, `pond rollback`: which set of models serves."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,12 +34,26 @@ def releases(ctx: typer.Context, shop: ShopName) -> None:
         (
             "serves" if m.release_id == current else "", m.release_id, moment(m.created_at), moment(m.as_of),
             f"{m.counts.get('products', 0):,}", f"{m.counts.get('customers', 0):,}",
-            ", ".join(f"{gate}: {said}" for gate, said in m.gates.items()),
+            gates_in_short(m.gates),
         )
         for m in found
     ]  # fmt: skip
     head = ("", "release", "made (UTC)", "knows until (UTC)", "products", "customers", "gates")
     session.out.print(table(head, rows, right=("products", "customers")))
+
+
+def gates_in_short(gates: Mapping[str, str]) -> str:
+    """Say how many gates let a release through and name those that did not; older manifests say verdicts only."""
+    judged = {name: said for name, said in gates.items() if name != "first"}
+    failed = [name for name, said in judged.items() if said.startswith("FAIL")]
+    passed = sum(said.startswith("pass") for said in judged.values())
+    if not judged:
+        return "nothing judged"
+    if passed + len(failed) < len(judged):
+        verdicts = [said.partition(";")[0] for said in judged.values()]
+        return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
+    first = " (first: serves anyway)" if failed and "first" in gates else ""
+    return f"{passed}/{len(judged)} pass" + (f"; failed: {', '.join(failed)}{first}" if failed else "")
 
 
 def promote(ctx: typer.Context, release: Annotated[str, typer.Argument(help="Its id.")], shop: ShopName) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from features.contracts import table_named
-from features.errors import ContractError, GateRefused
+from features.errors import ContractError, GateRefused, UsageError
 from features.lake import Lake
 from features.shop import create_shop
 from models.pipeline import Request
@@ -149,6 +149,11 @@ def test_a_shop_too_young_to_be_judged_serves_from_its_first_day(tmp_path):
     models = DirectoryStore(young.releases_dir).load(report.release_id).models
     slate = models.pipeline.recommend(Request(models.query(-1, models.as_of), "home", 1), models.items)
     assert [models.products.ids.text(pick.item_idx) for pick in slate.picks] == ["tea"]
+
+
+def test_a_moment_before_all_data_is_named_with_where_they_begin(shop):
+    with pytest.raises(UsageError, match=r"happened before --as-of; its data begin at 20\d\d-"):
+        train(shop, merge_settings(shop, {}), as_of=worlds.START)
 
 
 def test_a_failed_run_is_recorded_as_failed(tmp_path):

@@ -67,4 +67,4 @@ def test_a_refusal_names_the_loss_with_its_figures():
 def test_the_first_release_says_so_in_its_manifest():
     facts = judge_gates(report(**{POPULARITY: BETTER}), TrainingSettings(), first=True).as_facts
     assert "promoted" in facts["first"]
-    assert facts["popularity.home.recall@10"].startswith("better")
+    assert facts["popularity.home.recall@10"].startswith("pass")
