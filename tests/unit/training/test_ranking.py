@@ -3,6 +3,7 @@
 import pytest
 
 from features.history import DAY_US
+from features.item_facts import fit_item_facts
 from models.config import validated_pipeline_config
 from models.rank.ranker import RankerConfig
 from tests import worlds
@@ -74,6 +75,31 @@ def test_a_signal_planted_in_the_future_changes_nothing(toy, split, models):
     honest, loud = learned(models, toy, split), learned(models, other, split_all(other, SETTINGS))
     assert honest.matrix.tobytes() == loud.matrix.tobytes()
     assert honest.wanted.tobytes() == loud.wanted.tobytes()
+
+
+def test_purchases_of_the_future_change_no_lesson_and_a_leak_of_them_would():
+    """One more customer buys, after every question's moment, all that was the answer: only his own lessons are new."""
+    quiet = [*rows(), ("zz", "bread", 1)]
+    calm = worlds.world(quiet, as_of=70)
+    cut = split_all(calm, SETTINGS)
+    asked = list(answered_questions(calm, cut, CONFIG.all_scenes[SCENE]))
+    end = (max(question.at for question in asked) - worlds.START) / DAY_US
+    answers = {calm.products.ids.text(int(i)) for question in asked for i in question.truth}
+    loud = worlds.world([*quiet, *(("zz", item, end) for item in sorted(answers))], as_of=70)
+    sources = CONFIG.all_scenes[SCENE].sources
+
+    def lessons(dataset, **leak):
+        split = split_all(dataset, SETTINGS)
+        fitted = fit_sources(split.known, CONFIG, only=sources)
+        return ranking_rows(fitted, dataset, split, SCENE, lambda _: None, **leak)
+
+    honest, spoiled = lessons(calm), lessons(loud)
+    n = len(honest.wanted)
+    assert len(spoiled.wanted) >= n
+    assert spoiled.matrix[:n].tobytes() == honest.matrix.tobytes()
+    assert spoiled.wanted[:n].tobytes() == honest.wanted.tobytes()
+    leaky = lessons(loud, facts=fit_item_facts(loud))
+    assert leaky.matrix[:n].tobytes() != honest.matrix.tobytes()
 
 
 def test_with_too_few_questions_the_blend_stays_and_the_report_says_so(toy, split, models):
