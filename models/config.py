@@ -34,6 +34,9 @@ class SceneConfig(BaseModel):
     depth: int = Field(
         1, ge=1, le=50, description="A ranker sees what a source says of this many times as many items as it proposes."
     )
+    ranked: int = Field(
+        250, ge=1, le=5000, description="Most candidates that a ranker looks at: the best of the blend by rank."
+    )
     rank_offset: float = Field(10.0, gt=0, description="c in weight / (c + rank): how slowly a source's voice fades.")
     ranker: str = Field(
         "", description="The scene whose learned ranker orders this one; empty: the blend by rank orders it."

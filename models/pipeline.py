@@ -90,7 +90,7 @@ class Pipeline:
         found, degraded = gather_candidates(self.sources, recipe, query)
         blend = blend_by_rank(candidates_of(found, recipe), recipe.sources, recipe.rank_offset)
         allowed = Allowance(request, recipe, items)
-        blend = _kept(blend, allowed.of(blend.item_idx))
+        blend = blend.of(allowed.of(blend.item_idx)).head(max(recipe.ranked, POOL_PER_PLACE * request.k))
         ranked = self._ranked(query, blend, found, recipe)
         score = (blend if ranked is None else ranked).score.copy()
         pins = request.pins[allowed.of(request.pins)]
@@ -250,7 +250,3 @@ def _shortfalls(request: Request, n_picks: int, pins_lost: list[str]) -> list[st
         why = "the filters leave no more" if request.filters != Filters() else "nothing more may be shown"
         said.append(f"only {n_picks} of {request.k} places filled: {why}")
     return said
-
-
-def _kept(blend: Blend, keep: Bools) -> Blend:
-    return Blend(blend.item_idx[keep], blend.score[keep], blend.contribution[:, keep], blend.names)

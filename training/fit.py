@@ -187,9 +187,9 @@ def _rankers(
 
 
 def _asked_alike(models: Models, scene: str) -> tuple[Hashable, ...]:
-    """Everything that a scene's questions to some models depend on: weights order a blend, they gather nothing."""
+    """Everything that a scene's questions to some models depend on, the weights that choose what is ranked too."""
     config, recipe = models.config, models.config.all_scenes[scene]
-    ordering = {"sources", "rank_offset", "fallback", "category_decay", "category_depth"}
+    ordering = {"fallback", "category_decay", "category_depth"}
     return (
         *((name, models.sources[name]) for name in recipe.sources), recipe.model_dump_json(exclude=ordering),
         config.seed, config.ranker.negatives, config.ranker.max_questions,

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from features.arrays import Int32s
+from features.arrays import Bools, Int32s
 from features.dataset import Dataset
 from features.history import EMPTY, History
 from features.item_facts import ItemFacts, fit_item_facts
@@ -86,8 +86,8 @@ def ranking_rows(
     for question in questions:
         query = models.query(question.customer_idx, question.at, question.tail)
         found, _ = gather_candidates(models.sources, recipe, query)
-        item_idx = blend_by_rank(candidates_of(found, recipe), recipe.sources, recipe.rank_offset).item_idx
-        item_idx = _allowed(item_idx, query, recipe)
+        blend = blend_by_rank(candidates_of(found, recipe), recipe.sources, recipe.rank_offset)
+        item_idx = blend.of(_allowed(blend.item_idx, query, recipe)).head(recipe.ranked).item_idx
         wanted = np.isin(item_idx, question.truth, kind="table")
         advance(1)
         if not wanted.any() or wanted.all():
@@ -103,11 +103,11 @@ def ranking_rows(
     )
 
 
-def _allowed(item_idx: Int32s, query: Query, recipe: SceneConfig) -> Int32s:
-    bought = query.history.purchases.item_idx
-    if recipe.repeat_policy == "exclude":
-        return item_idx[~np.isin(item_idx, bought, kind="table")]
-    return item_idx[np.isin(item_idx, bought, kind="table")] if recipe.repeat_policy == "only" else item_idx
+def _allowed(item_idx: Int32s, query: Query, recipe: SceneConfig) -> Bools:
+    if recipe.repeat_policy == "allow":
+        return np.ones(len(item_idx), np.bool_)
+    bought = np.isin(item_idx, query.history.purchases.item_idx, kind="table")
+    return ~bought if recipe.repeat_policy == "exclude" else bought
 
 
 def learn_rankers(

@@ -1,12 +1,13 @@
 """Blending several sources' candidates by rank, where no learned ranker stands (or it has too little data)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from features.arrays import Float32s, Int32s
+from features.arrays import Bools, Float32s, Int32s, Int64s
 from models.query import NO_ITEMS, Candidates
 
 
@@ -29,6 +30,18 @@ class Blend:
     score: Float32s
     contribution: Float32s
     names: tuple[str, ...]
+
+    def of(self, rows: Bools | Int64s) -> Self:
+        """Return some of the items, chosen by a mask or by ascending row numbers."""
+        return replace(
+            self, item_idx=self.item_idx[rows], score=self.score[rows], contribution=self.contribution[:, rows]
+        )
+
+    def head(self, limit: int) -> Self:
+        """Return the `limit` items of the greatest scores, ties by item index; still ascending in item."""
+        if len(self.item_idx) <= limit:
+            return self
+        return self.of(np.sort(np.lexsort((self.item_idx, -self.score))[:limit]))
 
 
 class LearnedBlend(BaseModel):

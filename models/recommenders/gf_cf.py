@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from features.arrays import Float32s, Float64s, Int32s
 from features.dataset import Dataset
 from models.query import NOTHING, Candidates, Query, top_candidates
-from models.recommenders.evidence import EvidenceConfig, pair_matrix, read_profile, score_of_listed, weighted_rows
+from models.recommenders.evidence import EvidenceConfig, pair_matrix, read_profile, score_of_listed, votes_of_rows
 from models.recommenders.itemknn import strongest_of_product, weightiest
 from models.recommenders.vectors import inner_products
 
@@ -64,12 +64,10 @@ class GfCfModel:
         profile, weight = read_profile(query, c.evidence, c.half_life_days, n_items, c.profile_items)
         if not len(profile):
             return NOTHING.item_idx, NOTHING.score
-        near, vote = weighted_rows(self.linear, profile, weight.astype(np.float64))
-        dense = np.bincount(near, weights=vote, minlength=n_items)
-        found = np.flatnonzero(dense).astype(np.int32)
+        found, near = votes_of_rows(self.linear, profile, weight.astype(np.float64))
         taste = np.einsum("ij,i->j", self.directions[profile], weight / self.root[profile])
         low = c.low_pass * self.root[found] * inner_products(self.directions, found, taste)
-        score = (dense[found] + low).astype(np.float32)
+        score = (near + low).astype(np.float32)
         return found, score
 
     def candidates(self, query: Query, limit: int) -> Candidates:

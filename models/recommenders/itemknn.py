@@ -15,7 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from features.arrays import Float32s, Int32s
 from features.dataset import Dataset
 from models.query import NOTHING, Candidates, Query, top_candidates
-from models.recommenders.evidence import EvidenceConfig, pair_matrix, read_profile, score_of_listed, strongest_origin
+from models.recommenders.evidence import (
+    EvidenceConfig,
+    pair_matrix,
+    read_profile,
+    score_of_listed,
+    strongest_origin,
+    votes_of_rows,
+)
 
 
 class ItemKnnConfig(BaseModel):
@@ -57,13 +64,7 @@ class ItemKnnModel:
         item_idx, weight = self._profile(query)
         if not len(item_idx):
             return NOTHING.item_idx, NOTHING.score
-        start, stop = self.neighbours.indptr[item_idx], self.neighbours.indptr[item_idx + 1]
-        rows = [slice(a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True)]
-        near = np.concatenate([self.neighbours.indices[row] for row in rows])
-        vote = np.concatenate([self.neighbours.data[row] for row in rows]) * np.repeat(weight, stop - start)
-        dense = np.bincount(near, weights=vote, minlength=self.neighbours.shape[1])
-        found = np.flatnonzero(dense).astype(np.int32)
-        return found, dense[found].astype(np.float32)
+        return votes_of_rows(self.neighbours, item_idx, weight.astype(np.float64))
 
     def candidates(self, query: Query, limit: int) -> Candidates:
         """Return the products nearest to the profile (seeds, else the decayed history)."""

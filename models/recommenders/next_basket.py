@@ -16,7 +16,7 @@ from features.dataset import Dataset
 from features.definitions import read_purchases
 from features.history import History
 from models.query import NOTHING, Candidates, Query, top_candidates
-from models.recommenders.evidence import score_of_listed, weighted_rows
+from models.recommenders.evidence import score_of_listed, votes_of_rows
 
 
 class NextBasketConfig(BaseModel):
@@ -59,10 +59,7 @@ class NextBasketModel:
         if not len(item):
             return NOTHING.item_idx, NOTHING.score
         neighbour, vote = self._neighbours(query.customer_idx, item, weight)
-        near, share = weighted_rows(self.vectors, neighbour, vote)
-        dense = np.bincount(near, weights=share, minlength=len(self.rarity))
-        found = np.flatnonzero(dense).astype(np.int32)
-        return found, dense[found].astype(np.float32)
+        return votes_of_rows(self.vectors, neighbour, vote)
 
     def _vector(self, query: Query) -> tuple[Int32s, Float64s]:
         return _decayed(query.history, query.moment, len(self.rarity), self.config)
@@ -70,14 +67,9 @@ class NextBasketModel:
     def _neighbours(self, customer_idx: int, item: Int32s, weight: Float64s) -> tuple[Int32s, Float64s]:
         scaled = weight * self.rarity[item]
         scaled /= max(float(np.sqrt((scaled**2).sum())), 1e-12)
-        who, share = weighted_rows(self.by_item, item, scaled)
-        likeness = np.bincount(who, weights=share, minlength=self.by_item.shape[1])
-        if 0 <= customer_idx < len(likeness):
-            likeness[customer_idx] = 0.0
-        best = top_candidates(
-            (alike := np.flatnonzero(likeness > 0).astype(np.int32)), likeness[alike].astype(np.float32),
-            self.config.n_neighbours,
-        )  # fmt: skip
+        alike, likeness = votes_of_rows(self.by_item, item, scaled)
+        other = alike != customer_idx
+        best = top_candidates(alike[other], likeness[other], self.config.n_neighbours)
         vote = best.score.astype(np.float64) ** self.config.power
         return best.item_idx, vote / max(float(vote.sum()), 1e-12)
 

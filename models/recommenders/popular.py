@@ -22,6 +22,12 @@ class PopularConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     half_life_days: float = Field(60.0, gt=0, description="A purchase this old counts half of one today.")
+    exponent: float = Field(
+        0.75,
+        gt=0,
+        le=1,
+        description="A customer's say on an item is his baskets with it to this power; 1: every basket counts.",
+    )
     segment_attribute: str = Field("", description="Customer attribute that forms segments; empty: one segment.")
     prior_customers: float = Field(
         50.0, ge=0, description="Weight of the whole shop in a segment's ranking, in customers."
@@ -30,14 +36,14 @@ class PopularConfig(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class PopularModel:
-    """Recency-weighted number of buyers of each item, per segment.
+    """What customers have to say of each item, recency-weighted, per segment.
 
     Attributes
     ----------
     segments : tuple of str
         Attribute values by row number; row 0 is the whole shop.
     weight : float32 [n_segments, n_items]
-        Decayed number of distinct (customer, item) purchases, shrunk towards the whole shop.
+        Sum over customers of (decayed baskets with the item)^exponent, shrunk towards the whole shop.
     order : int32 [n_segments, n_items]
         Items by descending weight, ties by index; sorted once, so that an answer is a slice.
     n_bought : int32 [n_segments]
@@ -61,19 +67,14 @@ class PopularModel:
         return Candidates(best, self.weight[row, best])
 
     def score(self, query: Query, item_idx: Int32s) -> Float32s:
-        """Decayed number of buyers: float32 [n], NaN for items the release does not know."""
+        """Weight: float32 [n], NaN for items the release does not know."""
         return score_of_known(item_idx, self.weight[self._row(query)])
 
 
 def fit_popular(dataset: Dataset, config: PopularConfig, rng: np.random.Generator) -> PopularModel:  # noqa: ARG001
-    """Count decayed buyers; a customer counts once per item, at the last purchase of it: hoarders do not vote twice."""
-    bought = dataset.product_events.purchases
-    who, n_items = bought.customer_idx, len(dataset.products)
-    pair = who.astype(np.int64) * max(n_items, 1) + bought.item_idx
-    # Histories ascend in time within a customer: the first of the reversed array is the last purchase.
-    _, last = np.unique(pair[::-1], return_index=True)
-    last = len(pair) - 1 - last
-    item, vote = bought.item_idx[last], np.exp2(-(dataset.as_of - bought.at[last]) / DAY_US / config.half_life_days)
+    """Count decayed baskets, a customer's to a power below 1: who comes back says more, who hoards does not outvote."""
+    who, item, vote = _votes(dataset, config)
+    n_items = len(dataset.products)
     whole = np.bincount(item, weights=vote, minlength=n_items)
     rows: list[Float64s] = [whole.astype(np.float64)]
     names = ["*"]
@@ -83,10 +84,24 @@ def fit_popular(dataset: Dataset, config: PopularConfig, rng: np.random.Generato
         )
         share = whole / max(len(np.unique(who)), 1)
         for name in sorted(set(values.tolist()) - {""}):
-            inside = values[who[last]] == name
+            inside = values[who] == name
             own = np.bincount(item[inside], weights=vote[inside], minlength=n_items)
             rows.append(own + config.prior_customers * share)
             names.append(name)
     weight = np.stack(rows).astype(np.float32)
     order = np.argsort(-weight, axis=1, kind="stable").astype(np.int32)
     return PopularModel(config, tuple(names), weight, order, (weight > 0).sum(axis=1).astype(np.int32))
+
+
+def _votes(dataset: Dataset, config: PopularConfig) -> tuple[Int32s, Int32s, Float64s]:
+    """Return each distinct (customer, item) bought and its say: customers and items int32 [n], votes float64 [n]."""
+    bought, n_items = dataset.product_events.purchases, max(len(dataset.products), 1)
+    pair = bought.customer_idx.astype(np.int64) * n_items + bought.item_idx
+    order = np.lexsort((bought.order_idx, pair))
+    pair, basket = pair[order], bought.order_idx[order]
+    count = np.exp2(-(dataset.as_of - bought.at[order]) / DAY_US / config.half_life_days)
+    count[1:][(pair[1:] == pair[:-1]) & (basket[1:] >= 0) & (basket[1:] == basket[:-1])] = 0.0  # one basket, one wish
+    first = np.flatnonzero(np.diff(pair, prepend=-1))
+    total = np.add.reduceat(count, first) if len(pair) else count
+    known = pair[first]
+    return (known // n_items).astype(np.int32), (known % n_items).astype(np.int32), total**config.exponent

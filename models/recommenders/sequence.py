@@ -19,7 +19,7 @@ from features.arrays import Float32s, Float64s, Int32s, Int64s
 from features.dataset import Dataset
 from features.history import DAY_US
 from models.query import NOTHING, Candidates, Query, top_candidates
-from models.recommenders.evidence import EvidenceConfig, score_of_listed, strongest_origin, weigh_events, weighted_rows
+from models.recommenders.evidence import EvidenceConfig, score_of_listed, strongest_origin, votes_of_rows, weigh_events
 from models.recommenders.itemknn import strongest_of_product
 
 
@@ -82,10 +82,7 @@ class SequenceModel:
         profile, weight = self._profile(query)
         if not len(profile):
             return NOTHING.item_idx, NOTHING.score
-        near, vote = weighted_rows(self.follows, profile, weight)
-        dense = np.bincount(near, weights=vote, minlength=self.follows.shape[1])
-        found = np.flatnonzero(dense).astype(np.int32)
-        return found, dense[found].astype(np.float32)
+        return votes_of_rows(self.follows, profile, weight)
 
     def candidates(self, query: Query, limit: int) -> Candidates:
         """Return what follows the last steps (or the seeds); nothing for a stranger."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from features.arrays import Float32s, Int32s
 from features.dataset import Dataset
 from models.query import NOTHING, Candidates, Query, top_candidates
-from models.recommenders.evidence import EvidenceConfig, pair_matrix, read_profile, score_of_listed, weighted_rows
+from models.recommenders.evidence import EvidenceConfig, pair_matrix, read_profile, score_of_listed, votes_of_rows
 
 
 class UserKnnConfig(BaseModel):
@@ -50,20 +50,14 @@ class UserKnnModel:
     votes: sp.csr_array
 
     def _scored(self, query: Query) -> tuple[Int32s, Float32s]:
-        c, (n_items, n_customers) = self.config, self.by_item.shape
+        c, n_items = self.config, self.by_item.shape[0]
         profile, _ = read_profile(query, c.evidence, c.half_life_days, n_items, c.profile_items)
         if len(query.seeds) or not len(profile):
             return NOTHING.item_idx, NOTHING.score
-        who, share = weighted_rows(self.by_item, profile, np.ones(len(profile)))
-        likeness = np.bincount(who, weights=share, minlength=n_customers)
-        if 0 <= query.customer_idx < n_customers:
-            likeness[query.customer_idx] = 0.0
-        alike = np.flatnonzero(likeness).astype(np.int32)
-        best = top_candidates(alike, likeness[alike].astype(np.float32), c.n_neighbours)
-        near, vote = weighted_rows(self.votes, best.item_idx, best.score.astype(np.float64) ** c.power)
-        dense = np.bincount(near, weights=vote, minlength=n_items)
-        found = np.flatnonzero(dense).astype(np.int32)
-        return found, dense[found].astype(np.float32)
+        alike, likeness = votes_of_rows(self.by_item, profile, np.ones(len(profile)))
+        other = alike != query.customer_idx
+        best = top_candidates(alike[other], likeness[other], c.n_neighbours)
+        return votes_of_rows(self.votes, best.item_idx, best.score.astype(np.float64) ** c.power)
 
     def candidates(self, query: Query, limit: int) -> Candidates:
         """Return what the neighbours want; nothing for a stranger or for seeds."""
