@@ -143,3 +143,21 @@ def test_popular_follows_the_segment_where_there_is_one():
     assert names(WORLD, model.candidates(query(WORLD, attributes={"region": "tealand"}), 3))[1].startswith("tea")
     assert names(WORLD, model.candidates(query(WORLD, attributes={"region": "coffeeland"}), 3))[1].startswith("coffee")
     assert names(WORLD, model.candidates(query(WORLD), 1)) == ["bread"]
+
+
+def test_popular_hears_who_comes_back_more_but_does_not_let_one_hoarder_outvote_two():
+    again = [("ann", "bread", d, "purchase", f"o{d}") for d in (1, 2)] + [("ann", "bread", 2, "purchase", "o2")]
+    hoard = [("bob", "tape", d, "purchase", f"p{d}") for d in (1, 2, 3)]
+    many = [(who, "milk", 3) for who in ("cat", "dan", "eve")] + [("fay", "salt", 3)]
+    dataset = world([*again, *hoard, *many], as_of=4)
+    model = fit_popular(dataset, PopularConfig(half_life_days=1e9), rng())
+    found = model.candidates(query(dataset), 9)
+    assert names(dataset, found) == ["milk", "tape", "bread", "salt"]
+    np.testing.assert_allclose(found.score, [3, 3**0.75, 2**0.75, 1], rtol=1e-5)
+
+
+def test_popular_forgets_with_its_half_life():
+    dataset = world([("ann", "old", 0), ("bob", "new", 10)], as_of=20)
+    found = fit_popular(dataset, PopularConfig(half_life_days=10, exponent=1), rng()).candidates(query(dataset), 2)
+    assert names(dataset, found) == ["new", "old"]
+    np.testing.assert_allclose(found.score, [0.5, 0.25], rtol=1e-5)
