@@ -40,9 +40,9 @@ class RankerConfig(BaseModel):
         min_length=1,
         description="What the trees minimize: a forest each, their scores averaged.",
     )
-    n_trees: int = Field(180, ge=1, le=5000, description="Trees of each forest.")
+    n_trees: int = Field(120, ge=1, le=5000, description="Trees of each forest.")
     n_leaves: int = Field(15, ge=2, le=1024)
-    learning_rate: float = Field(0.05, gt=0, le=1)
+    learning_rate: float = Field(0.075, gt=0, le=1)
     min_rows_in_leaf: int = Field(300, ge=1)
     feature_share: float = Field(0.5, gt=0, le=1, description="Share of the features each tree may use.")
     row_share: float = Field(0.7, gt=0, le=1, description="Share of the rows each tree sees.")

@@ -38,7 +38,7 @@ class AlsConfig(BaseModel):
         description="Ridge, in units of alpha × √(mean items per customer × mean customers per item): a weak taste is "
         "held to zero alike in a small shop and a big one.",
     )
-    epochs: int = Field(15, ge=1, description="Passes over customers and products.")
+    epochs: int = Field(8, ge=1, description="Passes over customers and products.")
     half_life_days: float = Field(180.0, gt=0, description="An event this old counts half of one today.")
     profile_items: int = Field(200, ge=1, description="Most items of a history that are folded in: the weightiest.")
     evidence: EvidenceConfig = Field(default=EvidenceConfig(), description="What other events count, in purchases.")
