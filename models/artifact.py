@@ -7,7 +7,7 @@ their own (an index), or plain JSON values. Arrays come back memory-mapped, read
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_origin, get_type_hints, runtime_checkable
 
@@ -65,13 +65,21 @@ def save_value(value: Any, directory: Path) -> None:
 
 
 def load_value(cls: type[T], directory: Path) -> T:
-    """Read back what `save_value` wrote; any damage is `ArtifactCorrupt` with the file's name."""
+    """Read back what `save_value` wrote; any damage is `ArtifactCorrupt` with the file's name.
+
+    A part with a default takes it when an older Pond did not write the part; that nothing is lost, checksums say.
+    """
     try:
         plain = json.loads((directory / "value.json").read_text("utf-8"))
-        hints = get_type_hints(cls)
-        return cls(**{f.name: _load_part(hints[f.name], directory / f.name, plain) for f in fields(cls)})  # type: ignore[arg-type]
+        hints, there = get_type_hints(cls), {path.stem for path in directory.iterdir()} | plain.keys()
+        parts = [f for f in fields(cls) if f.name in there or not _has_default(f)]  # type: ignore[arg-type]
+        return cls(**{f.name: _load_part(hints[f.name], directory / f.name, plain) for f in parts})
     except (OSError, ValueError, KeyError, TypeError, EOFError, ValidationError, pl.exceptions.PolarsError) as error:
         raise ArtifactCorrupt(str(directory), f"cannot be read ({error})") from error
+
+
+def _has_default(part: Field[Any]) -> bool:
+    return part.default is not MISSING or part.default_factory is not MISSING
 
 
 def _load_part(kind: Any, at: Path, plain: Mapping[str, Any]) -> Any:

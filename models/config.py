@@ -23,6 +23,11 @@ class SceneConfig(BaseModel):
     sources: dict[str, float] = Field(
         description="Weight of each source in the blend; a source not named is not asked."
     )
+    among: str = Field(
+        "",
+        description="The source whose finds are the only candidates: the others propose none, they order these. "
+        "Empty: every source proposes.",
+    )
     start_from: Literal["history", "seeds", "basket"] = Field(
         "history", description="What the personal sources look at: the history, the items named, or the basket."
     )
@@ -49,6 +54,12 @@ class SceneConfig(BaseModel):
     )
     category_depth: int = Field(2, ge=1, le=8, description="Parts of the category path that make two items alike.")
 
+    @model_validator(mode="after")
+    def _among_is_asked(self) -> Self:
+        if self.among and self.among not in self.sources:
+            raise ValueError(f"among: '{self.among}' is none of the scene's sources ({', '.join(self.sources)})")
+        return self
+
 
 DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
     "home": SceneConfig(
@@ -69,7 +80,9 @@ DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
     "similar": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.7, "als": 0.3}, start_from="seeds"),
     "cart": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.3, "als": 0.2}, start_from="basket"),
     "popular": SceneConfig(sources={"popular": 1.0}),
-    "new": SceneConfig(sources={"newest": 1.0}),
+    "new": SceneConfig(
+        sources={"newest": 0.5, "own_kinds": 1.0}, among="newest", repeat_policy="exclude", candidates=5000,
+    ),
 }  # fmt: skip
 
 

@@ -1,14 +1,17 @@
 """Gathering: every source of a recipe asked once; used by the pipeline and by the training of rankers alike.
 
 The best of each source are the candidates. Where a ranker orders them, each source is asked deeper, so that it has its
-say on what the others found.
+say on what the others found. A recipe may keep to the finds of one source (`among`): the others then only order those.
 """
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from features.arrays import Int32s
 from models.config import SceneConfig
 from models.errors import CannotServe
-from models.query import Candidates, Query
+from models.query import NOTHING, Candidates, Query, top_candidates
 from models.seams import CandidateSource
 
 
@@ -21,16 +24,26 @@ def gather_candidates(
     """
     found: dict[str, Candidates] = {}
     degraded: list[str] = []
-    for name in recipe.sources:
+    for name in sorted(recipe.sources, key=lambda name: name != recipe.among):
         source = sources.get(name)
         if source is None:
             degraded.append(f"{name}: not in this release")
             continue
         try:
-            found[name] = source.candidates(query, recipe.candidates * recipe.depth)
+            if recipe.among in ("", name):
+                found[name] = source.candidates(query, recipe.candidates * recipe.depth)
+            else:
+                found[name] = _ordered(source, query, found.get(recipe.among, NOTHING).item_idx)
         except CannotServe as error:
             degraded.append(str(error))
     return found, degraded
+
+
+def _ordered(source: CandidateSource, query: Query, item_idx: Int32s) -> Candidates:
+    """Let a source order what another found; what it cannot score it does not name."""
+    score = source.score(query, item_idx)
+    known = np.isfinite(score)
+    return top_candidates(item_idx[known], score[known], len(item_idx))
 
 
 def candidates_of(found: Mapping[str, Candidates], recipe: SceneConfig) -> dict[str, Candidates]:

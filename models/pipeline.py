@@ -3,14 +3,15 @@
 Evaluation, batch and service run this one code: what serves is what was evaluated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
 from features.arrays import Bools, Float32s, Int32s
 from features.history import EMPTY
+from models.arrivals import Arrivals
 from models.config import SceneConfig
 from models.explain import explained, explained_by_grounds
 from models.gather import candidates_of, gather_candidates
@@ -21,10 +22,11 @@ from models.rank.blend import Blend, blend_by_rank
 from models.rank.diversity import diversified
 from models.rank.explore import draw_plackett_luce
 from models.reasons import Reason, reason
-from models.seams import CandidateSource, Ranked, Ranker
+from models.seams import CandidateSource, Growing, Ranked, Ranker
 
 EXPLORED_PLACES: Final = 2
 POOL_PER_PLACE: Final = 10
+CATALOGUE: Final = "catalogue"  # where a list that stays short after all its fallbacks is filled from
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,11 @@ class Pipeline:
         degraded += _shortfalls(request, len(picks), [items.text(int(i)) for i in request.pins if i not in pins])
         return Slate(tuple(picks), tuple(degraded))
 
+    def grown(self, arrivals: Arrivals) -> Self:
+        """Return the pipeline whose sources know some products that came after training, where they can."""
+        grown = {name: each.grown(arrivals) for name, each in self.sources.items() if isinstance(each, Growing)}
+        return replace(self, sources={**self.sources, **grown})
+
     def _ranked(
         self, query: Query, blend: Blend, found: Mapping[str, Candidates], recipe: SceneConfig
     ) -> Ranked | None:  # fmt: skip
@@ -158,10 +165,16 @@ class Pipeline:
                     break
                 limit *= 4
             fresh = fresh[: k - len(picks) - len(more)]
-            more += [Pick(i, 0.0, f"fallback:{name}", reason("fallback_popular")) for i in fresh]
+            why = reason("fallback_popular" if name == "popular" else "fallback_any")
+            more += [Pick(i, 0.0, f"fallback:{name}", why) for i in fresh]
             taken |= set(fresh)
+        used = [*recipe.fallback]
+        if recipe.fallback and len(picks) + len(more) < k:
+            rest = allowed.whatever(taken)[: k - len(picks) - len(more)]
+            more += [Pick(int(i), 0.0, f"fallback:{CATALOGUE}", reason("fallback_any")) for i in rest]
+            used += [CATALOGUE] * bool(len(rest))
         if more:
-            degraded.append(f"only {len(picks)} of {k} found for this scene; filled from {', '.join(recipe.fallback)}")
+            degraded.append(f"only {len(picks)} of {k} found for this scene; filled from {', '.join(used)}")
         return more
 
 
@@ -183,6 +196,16 @@ class Allowance:
     def as_fallback(self, item_idx: Int32s) -> Bools:
         """Return bool [n] for items that fill a short list: `only` cannot hold there, everything else does."""
         return self._without_repeat_rule(item_idx)
+
+    def whatever(self, taken: Collection[int]) -> Int32s:
+        """Return all that may be shown but `taken`, the latest to start first, ties by index: int32 [n].
+
+        A shop on its first day has sold nothing and may not say since when it has its products.
+        """
+        every = np.arange(len(self.items), dtype=np.int32)
+        free = every[self.items.showable(every, self.request.query.at)]
+        free = free[self.as_fallback(free) & ~np.isin(free, list(taken))]
+        return free[np.argsort(-self.items.starts_at[free], kind="stable")]
 
     def _without_repeat_rule(self, item_idx: Int32s) -> Bools:
         request = self.request

@@ -57,6 +57,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "new": ("新品上架", "Newly arrived"),
     "pinned": ("店铺推荐", "Recommended by the shop"),
     "explore": ("换换口味,发现新选择", "Something different to try"),
+    "fallback_any": ("暂无更贴切的推荐,看看店里的商品", "Nothing more personal yet: from the shop's range"),
     "fallback_popular": ("暂无更贴切的推荐,先看看热销商品", "Nothing more personal yet: popular right now"),
 }
 

@@ -1,9 +1,10 @@
 """The seams of the mathematics; each has a conformance class in `tests/conformance/` (DESIGN §3)."""
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from features.arrays import Float32s, Int32s, Int64s
+from models.arrivals import Arrivals
 from models.query import Candidates, Query
 from models.rank.attribution import Grounds
 
@@ -72,4 +73,18 @@ class Explaining(Protocol):
 
     def because(self, query: Query, item_idx: int) -> int:
         """Return the item of the history (or seeds) that speaks most for `item_idx`, -1 when none does."""
+        ...
+
+
+@runtime_checkable
+class Growing(CandidateSource, Protocol):
+    """A source that can take in products which came after training, by what is told of them.
+
+    What it says of the products it knew stays the same to the bit, and so does what it says of the same arrivals told
+    one by one or all at once, in whatever order; told again, a product is what was told last. Costs what the arrivals
+    cost, with no more than a copy of a few numbers for each product known.
+    """
+
+    def grown(self, arrivals: Arrivals) -> Self:
+        """Return the source that knows them too; this one stays as it is."""
         ...

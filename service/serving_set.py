@@ -8,15 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-import numpy as np
-
 from features import columns as c
 from features.errors import ReleaseError
 from features.shop import Shop
 from features.watermarks import Watermark, read_watermarks
+from models.arrivals import Arrivals
 from models.items import ItemTable
 from models.pipeline import Pipeline, Request
-from models.recommenders.newest import UNKNOWN, NewestModel
 from models.release import Models, Release
 from service.journal import CATALOGUE, NOTHING_YET
 from service.problems import NoRelease
@@ -40,7 +38,7 @@ class ServingSet:
     watermarks : mapping
         By partition, what of the journal the release contains: a customer's live tail is what lies above.
     pipeline : Pipeline
-        The one evaluation ran; `newest` also knows products that came since.
+        The one evaluation ran; sources that can (`models.seams.Growing`) also know the products that came since.
     """
 
     shop: Shop
@@ -78,7 +76,9 @@ class ServingSet:
         if not fresh:
             return replace(self, catalogue=catalogue)
         items = self.items.with_changes(fresh)
-        return replace(self, items=items, catalogue=catalogue, pipeline=_with_arrivals(self.models, items))
+        arrivals = Arrivals.of(fresh, items)
+        pipeline = self.pipeline.grown(arrivals) if len(arrivals) else self.pipeline
+        return replace(self, items=items, catalogue=catalogue, pipeline=pipeline)
 
     def _is_newer(self, row: Mapping[str, Any]) -> bool:
         """Whether a change came after the row the release was trained with: a file loaded later beats it."""
@@ -99,17 +99,6 @@ class ServingSet:
         for scene in self.pipeline.scenes:
             for who in {-1, known}:
                 self.pipeline.recommend(Request(self.models.query(who, at), scene, WARM_PLACES), self.items)
-
-
-def _with_arrivals(models: Models, items: ItemTable) -> Pipeline:
-    """Return the pipeline with the products that came after training among the newest."""
-    newest = models.sources.get("newest")
-    if not items.added or not isinstance(newest, NewestModel):
-        return models.pipeline
-    arrived_at = np.concatenate([newest.arrived_at, items.starts_at[items.n_trained :]])
-    order = np.argsort(-arrived_at, kind="stable").astype(np.int32)
-    grown = NewestModel(newest.config, arrived_at, order[: int((arrived_at > UNKNOWN).sum())])
-    return replace(models.pipeline, sources={**models.sources, "newest": grown})
 
 
 class ServingSets:

@@ -1,6 +1,7 @@
 """`newest`: what came to the shop last, whoever asks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from features.arrays import Float32s, Int32s, Int64s
 from features.dataset import Dataset
 from features.history import DAY_US
+from models.arrivals import Arrivals, grown_to
 from models.query import Candidates, Query
 from models.recommenders.evidence import score_of_known
 
@@ -57,6 +59,17 @@ class NewestModel:
         every = np.arange(len(self.arrived_at), dtype=np.int32)
         fresh = np.where(self.arrived_at > UNKNOWN, self._freshness(query, every), np.float32(np.nan))
         return score_of_known(item_idx, fresh.astype(np.float32))
+
+    def grown(self, arrivals: Arrivals) -> Self:
+        """Return the model that also knows when some products came."""
+        arrived_at = grown_to(arrivals.n_items, self.arrived_at, UNKNOWN)
+        arrived_at[arrivals.item_idx] = arrivals.frame["created_at"].fill_null(UNKNOWN).to_numpy()
+        late = np.arange(arrivals.n_trained, arrivals.n_items, dtype=np.int32)
+        late = late[arrived_at[late] > UNKNOWN]
+        late = late[np.argsort(-arrived_at[late], kind="stable")]
+        old = self.order[self.order < arrivals.n_trained]
+        place = np.searchsorted(-arrived_at[old], -arrived_at[late], side="right")
+        return replace(self, arrived_at=arrived_at, order=np.insert(old, place, late))
 
 
 def fit_newest(dataset: Dataset, config: NewestConfig, rng: np.random.Generator) -> NewestModel:  # noqa: ARG001

@@ -7,8 +7,10 @@ product sells a day, its prior being its kind: what came today is taken to sell 
 unsold is not. Taste orders the kinds; sales, raised to a small power, the products within one.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from features.arrays import Bools, Float32s, Float64s, Int32s, Int64s
 from features.dataset import Dataset, Entities
 from features.history import DAY_US
+from features.ids import IdMap
+from models.arrivals import Arrivals, grown_to
 from models.query import NOTHING, Candidates, Query, top_candidates
 from models.recommenders.evidence import EvidenceConfig, read_profile, weigh_events
 from models.recommenders.newest import UNKNOWN, arrivals
@@ -45,12 +49,16 @@ class OwnKindsModel:
     ----------
     kind : int32 [n_items]
         The deepest kind of each product, -1 for products without category and brand.
+    names : IdMap [n_kinds]
+        What each kind is called, see `_name`.
     parent : int32 [n_kinds]
         The level above, -1 at the top; kinds are numbered level by level, so that a parent comes first.
     level_start : int64 [n_levels + 1]
         First kind of each level.
     share : float64 [n_kinds]
         Of all that the shop's customers wanted.
+    usual : float32 [n_kinds]
+        Appeal of a product that came this moment.
     members, indptr : int32 [n_kinded], int64 [n_kinds + 1]
         Products whose deepest kind it is, the best seller first, ties by index.
     appeal : float32 [n_items]
@@ -59,9 +67,11 @@ class OwnKindsModel:
 
     config: OwnKindsConfig
     kind: Int32s
+    names: IdMap
     parent: Int32s
     level_start: Int64s
     share: Float64s
+    usual: Float32s
     members: Int32s
     indptr: Int64s
     appeal: Float32s
@@ -136,10 +146,36 @@ class OwnKindsModel:
                 return int(profile[int(np.argmax(np.where(like, weight, -1.0)))])
         return -1
 
+    def grown(self, arrivals: Arrivals) -> Self:
+        """Return the model with some products added to their kinds, else to the deepest level that it knows of them.
+
+        They are taken to sell like their kind; what the kinds themselves sell stays as it was.
+        """
+        told = zip(arrivals.frame["category"], arrivals.frame["brand"], strict=True)
+        own = np.array([_deepest(self.names, _line(*each)) for each in told], np.int32)
+        kind = grown_to(arrivals.n_items, self.kind, -1)
+        appeal = grown_to(arrivals.n_items, self.appeal, 0)
+        kind[arrivals.item_idx] = own
+        appeal[arrivals.item_idx] = np.where(own >= 0, self.usual[own] if len(self.usual) else 0.0, 0.0)
+        late = np.arange(arrivals.n_trained, arrivals.n_items, dtype=np.int32)
+        late = late[kind[late] >= 0]
+        old = self.members[self.members < arrivals.n_trained]
+        start = np.searchsorted(kind[old], np.arange(len(self.parent) + 1))
+        # All that came late to a kind appeals alike: one place in each kind's order holds them, ascending.
+        late = late[np.argsort(kind[late], kind="stable")]
+        place = [
+            a + int(np.searchsorted(-appeal[old[a:b]], -self.usual[k], side="right"))
+            for k in kind[late].tolist()
+            for a, b in ((int(start[k]), int(start[k + 1])),)
+        ]
+        members = np.insert(old, np.array(place, np.int64), late)
+        indptr = start + np.searchsorted(kind[late], np.arange(len(self.parent) + 1))
+        return replace(self, kind=kind, appeal=appeal, members=members, indptr=indptr.astype(np.int64))
+
 
 def fit_own_kinds(dataset: Dataset, config: OwnKindsConfig, rng: np.random.Generator) -> OwnKindsModel:  # noqa: ARG001
     """Build the tree and count; cost linear in products and events."""
-    kind, parent, level_start = tree_of_kinds(dataset.products)
+    kind, names, parent, level_start = tree_of_kinds(dataset.products)
     levels = [slice(a, b) for a, b in pairwise(level_start.tolist())]
     events, n_items = dataset.product_events, len(dataset.products)
     weight = weigh_events(config.evidence, events.kind, events.at, dataset.as_of, config.sales_half_life_days)
@@ -156,33 +192,46 @@ def fit_own_kinds(dataset: Dataset, config: OwnKindsConfig, rng: np.random.Gener
     own = kind[kinded]
     rate[kinded] = (sold[kinded] + config.prior_days * usual[own]) / (days[kinded] + config.prior_days) / mean
     appeal = (rate**config.sales_exponent).astype(np.float32)
+    fresh = ((usual / mean) ** config.sales_exponent).astype(np.float32)
     order = np.lexsort((np.arange(n_items), -appeal, kind))
     members = order[np.searchsorted(kind[order], 0) :].astype(np.int32)
     indptr = np.searchsorted(kind[members], np.arange(len(parent) + 1)).astype(np.int64)
     share = total_sold / max(float(sold[kinded].sum()), 1e-9)
-    return OwnKindsModel(config, kind, parent, level_start, share, members, indptr, appeal)
+    return OwnKindsModel(config, kind, names, parent, level_start, share, fresh, members, indptr, appeal)
 
 
-def tree_of_kinds(products: Entities) -> tuple[Int32s, Int32s, Int64s]:
-    """Return each product's deepest kind, each kind's parent and each level's first kind (see `OwnKindsModel`)."""
+def tree_of_kinds(products: Entities) -> tuple[Int32s, IdMap, Int32s, Int64s]:
+    """Return each product's deepest kind, the kinds' names and parents, and each level's first (`OwnKindsModel`)."""
     category, paths = products.codes("category")
     brand, brands = products.codes("brand")
     pair = (category.astype(np.int64) + 1) * (len(brands) + 1) + brand + 1
     pairs, place = np.unique(pair, return_inverse=True)
-    lines = [_line(paths, brands, *divmod(int(each), len(brands) + 1)) for each in pairs]
+    codes = [divmod(int(each), len(brands) + 1) for each in pairs]
+    lines = [_line((None, *paths)[one], (None, *brands)[other]) for one, other in codes]
     names = sorted({line[:depth] for line in lines for depth in range(1, len(line) + 1)}, key=lambda n: (len(n), n))
     number = {name: row for row, name in enumerate(names)}
     kind = np.array([number.get(line, -1) for line in lines], np.int32)[place]
     parent = np.array([number.get(name[:-1], -1) for name in names], np.int32)
     depth = np.array([len(name) for name in names], np.int64)
     level_start = np.searchsorted(depth, np.arange(1, depth.max(initial=0) + 2)).astype(np.int64)
-    return kind, parent, level_start
+    return kind, IdMap.of(map(_name, names)), parent, level_start
 
 
-def _line(paths: tuple[str, ...], brands: tuple[str, ...], category: int, brand: int) -> tuple[str, ...]:
+def _line(category: str | None, brand: str | None) -> tuple[str, ...]:
     """Return the names from the shallowest level down; a brand's name is marked, as a category may be called alike."""
-    levels = tuple(part for part in paths[category - 1].split("/") if part) if category else ()
-    return (*levels, f"brand={brands[brand - 1]}") if brand and brands[brand - 1] else levels
+    levels = tuple(part for part in (category or "").split("/") if part)
+    return (*levels, f"brand={brand}") if brand else levels
+
+
+def _name(line: tuple[str, ...]) -> str:
+    """Write a line as one text: JSON, as any sign may stand in a category."""
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _deepest(names: IdMap, line: tuple[str, ...]) -> int:
+    """Return the deepest kind known on a line, -1 when none is."""
+    found = (names.idx(_name(line[:depth])) for depth in range(len(line), 0, -1))
+    return next((kind for kind in found if kind >= 0), -1)
 
 
 def _up_the_tree(amount: Float64s, kind: Int32s, parent: Int32s, levels: list[slice]) -> Float64s:

@@ -30,7 +30,7 @@ class PopularConfig(BaseModel):
     )
     segment_attribute: str = Field("", description="Customer attribute that forms segments; empty: one segment.")
     prior_customers: float = Field(
-        50.0, ge=0, description="Weight of the whole shop in a segment's ranking, in customers."
+        500.0, ge=0, description="Weight of the whole shop in a segment's ranking, in customers."
     )
 
 

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from features.dataset import Dataset
+from models.arrivals import Arrivals
 from models.artifact import load_value, save_value
 from models.catalogue import SOURCES
+from models.items import ItemTable
 from models.query import Candidates, Query
-from models.seams import CandidateSource
-from tests.worlds import history, query, two_tastes, world
+from models.seams import CandidateSource, Growing
+from tests.worlds import day, history, query, two_tastes, world
 
 NOT_PERSONAL = {"popular", "newest"}
 WORLD = two_tastes()
@@ -135,3 +137,96 @@ class TestSourceConformance:
             assert len(found) <= len(dataset.products)
             assert same(found, again.candidates(query(dataset, who), 5))
             model.candidates(query(dataset, who, seeds=["a", "p"]), 5)
+
+
+CAME = [
+    {"product_id": "tea9", "title": "green tea no 9", "category": "drinks/tea", "brand": "tea house"},
+    {"product_id": "bare"},
+    {"product_id": "mate", "title": "mate leaves", "category": "drinks/mate", "brand": "new house"},
+    {"product_id": "tea8", "title": "green tea no 8", "category": "drinks/tea", "brand": "tea house"},
+]
+ROWS: list[dict[str, object]] = [row | {"created_at": day(41)} for row in CAME]
+KNOWN = ItemTable.of(WORLD.products)
+GROWN = KNOWN.with_changes(ROWS)
+GROWING = [name for name in SOURCES if isinstance(fitted_to_world(name), Growing)]
+
+
+def grown_by(model: Growing, *batches: list[dict[str, object]]) -> Growing:
+    items = KNOWN
+    for rows in batches:
+        items = items.with_changes(rows)
+        model = model.grown(Arrivals.of(rows, items))
+    return model
+
+
+def test_the_sources_that_can_take_in_what_came_after_training_are_these() -> None:
+    assert GROWING == ["content_based", "own_kinds", "newest"]
+
+
+@pytest.mark.parametrize("name", GROWING)
+class TestGrowingConformance:
+    @pytest.fixture
+    def before(self, name: str) -> Growing:
+        model = fitted_to_world(name)
+        assert isinstance(model, Growing)
+        return model
+
+    @pytest.fixture
+    def after(self, before: Growing) -> Growing:
+        return grown_by(before, ROWS)
+
+    def test_what_came_is_found_and_scored_alike(self, name: str, after: Growing) -> None:
+        asked = query(WORLD, "tea-3")
+        found = after.candidates(asked, 1000)
+        assert GROWN.idx("tea9") in found.item_idx
+        assert ((found.item_idx >= 0) & (found.item_idx < len(GROWN))).all()
+        assert np.array_equal(np.lexsort((found.item_idx, -found.score)), np.arange(len(found)))
+        np.testing.assert_allclose(after.score(asked, found.item_idx), found.score, rtol=1e-6)
+        few = after.candidates(asked, 3)
+        assert same(few, Candidates(found.item_idx[:3], found.score[:3]))
+
+    def test_what_was_known_is_scored_as_before_and_the_old_value_is_untouched(
+        self, name: str, before: Growing, after: Growing
+    ) -> None:
+        every = np.arange(len(WORLD.products), dtype=np.int32)
+        for asked in questions(WORLD):
+            assert before.score(asked, every).tobytes() == after.score(asked, every).tobytes()
+            assert np.isnan(before.score(asked, np.array([GROWN.idx("tea9")], np.int32))).all()
+
+    def test_one_by_one_or_all_at_once_it_is_the_same_and_what_was_told_last_counts(
+        self, name: str, before: Growing, after: Growing
+    ) -> None:
+        # Indexes follow the order of arrival, so that stays; what is told between, and again, is mended at the end.
+        wrong = [row | {"category": "food", "title": "rye", "created_at": day(7)} for row in ROWS[:2]]
+        other = grown_by(before, wrong, [ROWS[2]], [ROWS[3]], [ROWS[1]], [ROWS[0]])
+        every = np.arange(len(GROWN) + 1, dtype=np.int32)
+        for asked in [*questions(WORLD), query(WORLD, seeds=["tea1", "bread"])]:
+            assert after.score(asked, every).tobytes() == other.score(asked, every).tobytes()
+            for limit in (2, 1000):
+                assert same(after.candidates(asked, limit), other.candidates(asked, limit))
+
+    def test_it_can_be_asked_about_what_came(self, name: str, after: Growing) -> None:
+        seeds = GROWN.idxs(["tea9"])
+        found = after.candidates(replace(query(WORLD), seeds=seeds), 5)
+        assert len(found)
+        bought = replace(query(WORLD, "tea-3").history, item_idx=np.full(5, seeds[0], np.int32))
+        assert len(after.candidates(query(WORLD, "tea-3", history=bought), 5))
+
+    def test_loaded_from_a_release_it_grows_as_well(self, name: str, before: Growing, tmp_path: Path) -> None:
+        save_value(before, tmp_path / "model")
+        again = load_value(SOURCES[name].model, tmp_path / "model")
+        assert isinstance(again, Growing)
+        every = np.arange(len(GROWN), dtype=np.int32)
+        for asked in questions(WORLD):
+            one, other = grown_by(before, ROWS), grown_by(again, ROWS)
+            assert one.score(asked, every).tobytes() == other.score(asked, every).tobytes()
+
+    @pytest.mark.parametrize("dataset", [world(), world([("ann", "a", 1)]), BARE], ids=["empty", "one", "no titles"])
+    def test_a_bare_shop_can_grow(self, name: str, dataset: Dataset) -> None:
+        model = fitted(name, dataset)
+        assert isinstance(model, Growing)
+        items = ItemTable.of(dataset.products).with_changes(ROWS)
+        grown = model.grown(Arrivals.of(ROWS, items))
+        for who in ("ann", "stranger"):
+            found = grown.candidates(query(dataset, who), 50)
+            assert ((found.item_idx >= 0) & (found.item_idx < len(items))).all()

@@ -112,11 +112,31 @@ def test_stock_and_status_hold_on_the_very_next_request(client):
     assert "bread" in ids(recommend(client, "nobody", scene="popular"))
 
 
-def test_a_product_that_came_after_training_is_new(client):
-    client.put("/v1/products/本周新茶", json={"title": "明前龙井", "category": "drinks/tea"})
-    answer = recommend(client, "tea-1", scene="new", k=2)
-    assert answer["items"][0]["item_id"] == "本周新茶"
-    assert answer["items"][0]["stage"] == "newest"
+def test_a_product_published_this_moment_reaches_the_right_customers_until_it_is_withdrawn(client):
+    told = {"title": "green tea 绿茶 leaves 明前龙井", "category": "drinks/tea", "brand": "tea house"}
+    assert client.put("/v1/products/本周新茶", json=told).status_code == 200
+    client.put("/v1/products/本周咖啡", json={"category": "drinks/coffee", "brand": "coffee house"})
+    for customer, fresh in (("tea-1", "本周新茶"), ("coffee-1", "本周咖啡")):
+        first = recommend(client, customer, scene="new", k=2)["items"][0]
+        assert (first["item_id"], first["stage"]) == (fresh, "own_kinds")
+        assert first["reason"]["code"] == "similar_to"
+    stranger = recommend(client, "nobody", scene="new", k=2)
+    assert set(ids(stranger)) == {"本周新茶", "本周咖啡"}
+    assert {item["stage"] for item in stranger["items"]} == {"newest"}
+    like_tea1 = {"item_ids": ["tea1"], "k": 9}
+    assert "本周新茶" in ids(client.post("/v1/similar", json=like_tea1).json())
+    of_it = client.post("/v1/similar", json={"item_ids": ["本周新茶"], "k": 3}).json()
+    assert {item["item_id"][:3] for item in of_it["items"]} == {"tea"}
+    assert {item["stage"] for item in of_it["items"]} == {"content_based"}
+    client.put("/v1/products/本周新茶", json=told | {"status": "hidden"})
+    assert "本周新茶" not in ids(recommend(client, "tea-1", scene="new", k=15))
+    assert "本周新茶" not in ids(client.post("/v1/similar", json=like_tea1).json())
+    client.put("/v1/products/本周新茶", json=told)
+    assert recommend(client, "tea-1", scene="new", k=1)["items"][0]["item_id"] == "本周新茶"
+    for product in ("本周新茶", "本周咖啡"):
+        client.delete(f"/v1/products/{product}")
+    assert not {"本周新茶", "本周咖啡"} & set(ids(recommend(client, "tea-1", scene="new", k=15)))
+    assert "本周新茶" not in ids(client.post("/v1/similar", json=like_tea1).json())
 
 
 def test_similar_starts_from_the_named_products_only(client):

@@ -1,6 +1,8 @@
 """Gathering: who proposes, and how deep each source is asked."""
 
 import numpy as np
+import pytest
+from pydantic import ValidationError
 
 from models.catalogue import SOURCES
 from models.config import SceneConfig
@@ -20,3 +22,35 @@ def test_a_source_is_asked_deeper_than_it_proposes():
     assert len(found["popular"]) == 6
     assert proposed.item_idx.tolist() == found["popular"].item_idx[:2].tolist()
     assert proposed.score.tolist() == found["popular"].score[:2].tolist()
+
+
+def fitted(*names):
+    return {n: SOURCES[n].fit(WORLD, SOURCES[n].config(), np.random.default_rng(0)) for n in names}
+
+
+def test_among_one_sources_finds_the_others_propose_nothing_and_order_what_they_can():
+    sources = fitted("own_kinds", "newest")
+    recipe = SceneConfig(sources={"own_kinds": 1.0, "newest": 0.1}, among="newest", candidates=4)
+    asked = query(WORLD, "tea-3")
+    found, degraded = gather_candidates(sources, recipe, asked)
+    late = sources["newest"].candidates(asked, 4).item_idx
+    assert not degraded
+    assert found["newest"].item_idx.tolist() == late.tolist()
+    assert set(found["own_kinds"].item_idx.tolist()) <= set(late.tolist())
+    scored = sources["own_kinds"].score(asked, found["own_kinds"].item_idx)
+    assert found["own_kinds"].score.tolist() == scored.tolist() == sorted(scored.tolist(), reverse=True)
+    stranger, _ = gather_candidates(sources, recipe, query(WORLD))
+    assert len(stranger["own_kinds"]) == 0
+    assert stranger["newest"].item_idx.tolist() == late.tolist()
+
+
+def test_without_the_source_that_finds_nothing_is_found():
+    recipe = SceneConfig(sources={"own_kinds": 1.0, "newest": 0.1}, among="newest")
+    found, degraded = gather_candidates(fitted("own_kinds"), recipe, query(WORLD, "tea-3"))
+    assert degraded == ["newest: not in this release"]
+    assert len(found["own_kinds"]) == 0
+
+
+def test_among_names_a_source_of_the_scene():
+    with pytest.raises(ValidationError, match="'als' is none of the scene's sources"):
+        SceneConfig(sources={"newest": 1.0}, among="als")

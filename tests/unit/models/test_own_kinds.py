@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.dataset import Dataset
+from models.arrivals import Arrivals
 from models.catalogue import SOURCES
 from models.explain import explained
 from models.items import ItemTable
@@ -87,7 +88,8 @@ def test_taste_is_the_posterior_mean_written_out_by_hand():
 
 
 def test_a_kind_is_numbered_after_the_level_above_it():
-    kind, parent, level_start = tree_of_kinds(shop().products)
+    kind, names, parent, level_start = tree_of_kinds(shop().products)
+    assert len(names) == len(parent)
     assert (parent < np.arange(len(parent))).all()
     assert (parent[: level_start[1]] == -1).all()
     assert level_start[-1] == len(parent)
@@ -109,6 +111,52 @@ def test_the_head_is_that_of_all_products_scored(rows):
     toy = shop(rows)
     model = SOURCES["own_kinds"].fit(toy, OwnKindsConfig(), np.random.default_rng(0))
     everything = np.arange(len(toy.products), dtype=np.int32)
+    for who in "ab":
+        score = model.score(query(toy, who), everything)
+        order = np.lexsort((everything, -np.nan_to_num(score, nan=-1.0)))[: int(np.isfinite(score).sum())]
+        for limit in (1, 3, 20):
+            assert model.candidates(query(toy, who), limit).item_idx.tolist() == order[:limit].tolist()
+
+
+def grown(toy: Dataset, **came: tuple[str | None, str | None]) -> tuple[OwnKindsModel, ItemTable]:
+    rows = [{"product_id": p, "category": c, "brand": b} for p, (c, b) in came.items()]
+    items = ItemTable.of(toy.products).with_changes(rows)
+    return fitted(toy).grown(Arrivals.of(rows, items)), items
+
+
+def test_a_product_that_came_after_training_stands_where_its_like_of_today_stands():
+    toy = shop()
+    model, items = grown(toy, oolong3=("drinks/tea", "Hill"), rye3=("food", None))
+    found = [items.text(int(i)) for i in model.candidates(query(toy, "ann"), 3).item_idx]
+    assert found == ["oolong", "oolong3", "oolong2"]
+    score = model.score(query(toy, "ann"), items.idxs(["oolong2", "oolong3"]))
+    assert score[1] == pytest.approx(score[0], rel=0.01)
+    assert model.because(query(toy, "ann"), items.idx("oolong3")) == items.idx("oolong")
+
+
+def test_a_new_brand_is_taken_for_its_category_and_a_new_category_for_the_one_above_it():
+    toy = shop()
+    model, items = grown(toy, lapsang=("drinks/tea", "New"), cocoa=("drinks/cocoa", "New"), pen=("desk", "New"))
+    kind = model.kind[items.idxs(["lapsang", "cocoa", "pen"])].tolist()
+    sea, hill = (int(model.kind[items.idx(p)]) for p in ("sencha", "oolong"))
+    tea = int(model.parent[sea])
+    assert kind == [tea, int(model.parent[tea]), -1]
+    assert tea == model.parent[hill]
+    assert np.isnan(model.score(query(toy, "ann"), items.idxs(["pen"]))).all()
+
+
+def test_slashes_and_brackets_in_a_brand_are_no_levels():
+    toy = shop(both=("drinks", 'tea/"brand=Hill"'), deep=("drinks/tea", "Hill"))
+    kind = tree_of_kinds(toy.products)[0]
+    assert kind[toy.products.ids.idx("both")] != kind[toy.products.ids.idx("deep")]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(sorted(SHELVES)), st.integers(1, 98))),
+       st.lists(st.sampled_from(sorted(SHELVES)), min_size=1, max_size=6))  # fmt: skip
+def test_the_head_is_that_of_all_products_scored_after_growth_too(rows, like):
+    toy = shop(rows)
+    model, items = grown(toy, **{f"new{n}": SHELVES[name] for n, name in enumerate(like)})
+    everything = np.arange(len(items), dtype=np.int32)
     for who in "ab":
         score = model.score(query(toy, who), everything)
         order = np.lexsort((everything, -np.nan_to_num(score, nan=-1.0)))[: int(np.isfinite(score).sum())]

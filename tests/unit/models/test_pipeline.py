@@ -12,7 +12,7 @@ from models.errors import CannotServe
 from models.pipeline import Filters, Pipeline, Request
 from models.query import NOTHING, Candidates
 from models.release import Models
-from tests import worlds
+from tests import serving, worlds
 
 PLAIN = ("popular", "repeat", "itemknn")
 
@@ -230,3 +230,30 @@ def test_candidates_of_unknown_items_never_break_the_table(models, toy):
     slate = pipeline.recommend(Request(replace(models.query(-1, toy.as_of), history=EMPTY), "new", 1), grown)
     assert grown.text(slate.picks[0].item_idx) == "brand-new"
     assert len(NOTHING) == 0
+
+
+def test_new_shows_arrivals_of_the_customers_own_kinds_first_and_a_stranger_the_newest_first():
+    rows = [("ann", "oolong", 1), ("bob", "rye", 1)]
+    kinds = {"oolong": "drinks/tea", "rye": "food/bread"}
+    came = [("tea-old", "drinks/tea", 90), ("bread-new", "food/bread", 99), ("tea-new", "drinks/tea", 98)]
+    products = [{"product_id": p, "category": c, "created_at": worlds.day(0)} for p, c in kinds.items()]
+    products += [{"product_id": p, "category": c, "created_at": worlds.day(d)} for p, c, d in came]
+    shop = worlds.world(rows, products=products, as_of=100)
+    models = serving.fitted(shop, ("newest", "own_kinds", "popular"))
+    assert ask(models, shop, "ann", "new", k=3)[0] == ["tea-new", "tea-old", "bread-new"]
+    assert ask(models, shop, "bob", "new", k=1)[0] == ["bread-new"]
+    assert ask(models, shop, "nobody", "new", k=3)[0] == ["bread-new", "tea-new", "tea-old"]
+
+
+def test_a_shop_on_its_first_day_shows_what_it_has_and_says_that_it_fell_back():
+    shop = worlds.world([], products=[{"product_id": p} for p in "cab"] + [{"product_id": "x", "status": "hidden"}])
+    models = serving.fitted(shop)
+    items, slate = ask(models, shop, "nobody", "home", k=4)
+    assert items == ["a", "b", "c"]
+    assert {(p.stage, p.reason.code) for p in slate.picks} == {("fallback:catalogue", "fallback_any")}
+    assert slate.degraded[-2:] == (
+        "only 0 of 4 found for this scene; filled from popular, catalogue",
+        "only 3 of 4 places filled: nothing more may be shown",
+    )
+    assert ask(models, shop, "nobody", k=4, exclude=models.items.idxs(["a"]))[0] == ["b", "c"]
+    assert ask(models, shop, "nobody", recipe=only("popular", fallback=()))[0] == []

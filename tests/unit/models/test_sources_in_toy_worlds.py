@@ -1,13 +1,16 @@
 """Each source in a world whose right answer can be read off it."""
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 from implicit.cpu.als import AlternatingLeastSquares
 
 from features.dataset import Dataset
+from models.arrivals import Arrivals
+from models.items import ItemTable
 from models.query import Candidates, Query
 from models.recommenders.als import AlsConfig, fit_als
-from models.recommenders.content_based import ContentBasedConfig, fit_content_based
+from models.recommenders.content_based import ContentBasedConfig, ContentBasedModel, fit_content_based
 from models.recommenders.evidence import EvidenceConfig, pair_matrix, read_profile, sum_by_item
 from models.recommenders.hybrid import HybridConfig, fit_hybrid
 from models.recommenders.itemknn import ItemKnnConfig, fit_itemknn
@@ -161,3 +164,28 @@ def test_popular_forgets_with_its_half_life():
     found = fit_popular(dataset, PopularConfig(half_life_days=10, exponent=1), rng()).candidates(query(dataset), 2)
     assert names(dataset, found) == ["new", "old"]
     np.testing.assert_allclose(found.score, [0.5, 0.25], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [2, 64])
+def test_a_product_described_word_for_word_like_another_gets_its_very_direction_when_it_comes_later(dim):
+    model = fit_content_based(WORLD, ContentBasedConfig(dim=dim), rng())
+    row = {"category": "drinks/tea", "brand": "tea house", "tags": ["tea"], "title": "green tea 绿茶 leaves no tea1"}
+    rows = [row | {"product_id": "twin"}, {"product_id": "foreign", "title": "zzz"}, {"product_id": "bare"}]
+    items = ItemTable.of(WORLD.products).with_changes(rows)
+    grown = model.grown(Arrivals.of(rows, items))
+    assert grown.later[0].tobytes() == model.items[WORLD.products.ids.idx("tea1")].tobytes()
+    assert grown.described[items.idxs(["twin", "foreign", "bare"])].tolist() == [True, False, False]
+    one, other = grown.score(query(WORLD, seeds=["tea1"]), items.idxs(["tea1", "twin"]))
+    assert one == other
+    assert grown.because(query(WORLD, "coffee-1"), items.idx("foreign")) == -1
+
+
+def test_a_model_written_before_words_were_kept_answers_and_takes_nothing_in():
+    full = fit_content_based(WORLD, ContentBasedConfig(), rng())
+    old = ContentBasedModel(full.config, full.items, full.described, full.index)
+    rows = [{"product_id": "twin", "title": "green tea"}]
+    items = ItemTable.of(WORLD.products).with_changes(rows)
+    grown = old.grown(Arrivals.of(rows, items))
+    asking = query(WORLD, "tea-3")
+    assert names(WORLD, grown.candidates(asking, 3)) == names(WORLD, full.candidates(asking, 3))
+    assert np.isnan(grown.score(asking, items.idxs(["twin"]))).all()

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 
 from features.errors import ReleaseError
 from features.shop import create_shop
 from features.watermarks import Watermark, read_watermarks
+from models.pipeline import Request
 from models.query import NO_ITEMS
 from models.release import write_release
 from models.release_store import DirectoryStore
@@ -13,7 +15,7 @@ from tests import serving, worlds
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory):
-    models = serving.fitted(worlds.two_tastes(), ("popular", "newest"))
+    models = serving.fitted(worlds.two_tastes(), ("popular", "newest", "own_kinds", "content_based"))
     facts = {"release_id": "r1", "shop": "toy", "created_at": 1, "dataset_digest": "d", "watermarks": {"c": "ep:5-0"}}
     store = DirectoryStore(tmp_path_factory.mktemp("releases"))
     return store.publish("r1", lambda path: write_release(models, path, facts))
@@ -64,6 +66,35 @@ def test_what_came_after_training_is_among_the_newest_from_its_moment_on(serving
     assert not again.items.showable(first, worlds.day(51))[0]
     assert list(again.items.idxs(["tea-9", "unknown"])) == list(first)
     assert len(NO_ITEMS) == 0
+
+
+def test_what_came_after_training_reaches_those_who_buy_its_kind_and_those_who_look_at_its_like(serving_set):
+    told = {"title": "green tea 绿茶 leaves", "category": "drinks/tea", "brand": "tea house"}
+    changed = serving_set.with_changes(
+        [row("tea-9", **told), row("rye", title="rye bread", category="food/bread")], "6"
+    )
+    tea, idx = changed.items.idx("tea-9"), changed.items.idx
+    ann = changed.models.query(changed.models.customers.ids.idx("tea-3"), worlds.day(51))
+    new = {p.item_idx: p for p in changed.pipeline.recommend(Request(ann, "new", 2), changed.items).picks}
+    assert (new[tea].stage, new[tea].reason.code) == ("own_kinds", "similar_to")
+    like = changed.models.query(-1, worlds.day(51), seeds=changed.items.idxs(["tea1"]))
+    assert tea in [p.item_idx for p in changed.pipeline.recommend(Request(like, "similar", 8), changed.items).picks]
+    of_it = changed.models.query(-1, worlds.day(51), seeds=changed.items.idxs(["tea-9"]))
+    found = changed.pipeline.recommend(Request(of_it, "similar", 3), changed.items).picks
+    assert {changed.items.text(p.item_idx)[:3] for p in found} == {"tea"}
+    assert idx("tea-9") not in [p.item_idx for p in found]
+
+
+def test_a_change_of_what_was_trained_on_grows_nothing_and_a_second_telling_mends_the_first(serving_set):
+    assert serving_set.with_changes([row("bread", stock=0)], "6-0").pipeline is serving_set.pipeline
+    first = serving_set.with_changes([row("x", category="food/bread")], "6-0")
+    again = first.with_changes([row("x", category="drinks/tea", brand="tea house")], "7-0")
+    x = again.items.idxs(["x"])
+    ann = again.models.query(again.models.customers.ids.idx("coffee-3"), worlds.day(51))
+    kinds = [each.pipeline.sources["own_kinds"] for each in (first, again)]
+    assert np.isfinite(kinds[0].score(ann, x)).all()
+    assert kinds[0].kind[x] != kinds[1].kind[x]
+    assert len(kinds[1].kind) == len(again.items)
 
 
 def test_a_swap_is_whole_and_a_stale_refresh_does_not_undo_it(serving_set, release):
