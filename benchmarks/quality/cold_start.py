@@ -57,7 +57,8 @@ sources = { hybrid = 1.0 }
 [scenes.strangers_blend]
 sources = { popular = 1.0, hybrid = 0.3 }
 """
-PRODUCT_SCENES = ("cold_content", "cold_hybrid", "cold_both", "cold_kinds", "cold_newest", "home", "discover")
+# What a shop gets as standard is the first of each; the others say which source does what.
+PRODUCT_SCENES = ("new", "cold_content", "cold_hybrid", "cold_both", "cold_kinds", "cold_newest", "home", "discover")
 CUSTOMER_SCENES = ("home", "next_basket", "popular", "strangers_hybrid", "strangers_blend")
 
 
