@@ -5,71 +5,24 @@ sums run in the order of the arrays, so both sides are equal to the last bit. Ag
 has age 0) and in local days (days before the question's day).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
+from features.affinities import AFFINITIES, affinity_features
 from features.arrays import Bools, Float32s, Float64s, Int32s, Int64s
-from features.columns import EventKind
-from features.history import DAY_US, History
+from features.history import History
 from features.item_facts import SINCE_BINS, ItemFacts
+from features.purchases import Purchases, read_purchases
 
 BASKET_DECAYS: Final = (0.5, 0.7, 0.85, 0.95)  # weight of a basket one older
 HALF_LIVES_DAYS: Final = (10, 30, 90)
 WINDOWS_DAYS: Final = (3, 7, 14, 28, 84)
 OWN_GAP_PRIOR: Final = 2.0  # gaps' worth of the item's own mean gap
 SMALL_BASKET: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Purchases:
-    """One customer's distinct (item, basket) lines ascending in (item, basket), and his baskets.
-
-    Attributes
-    ----------
-    item : int64 [n]
-    age : float64 [n]
-        Baskets since, 0 for the last.
-    days : float64 [n]
-        Local days before the question's day, 0 for the day itself.
-    basket : int64 [n]
-        Row of the next three.
-    basket_days, basket_size, basket_age : float64 [b]
-        Of each basket, oldest first.
-    """
-
-    item: Int64s
-    age: Float64s
-    days: Float64s
-    basket: Int64s
-    basket_days: Float64s
-    basket_size: Float64s
-    basket_age: Float64s
-
-    @property
-    def n_baskets(self) -> int:
-        """Number of baskets."""
-        return len(self.basket_days)
-
-
-def read_purchases(history: History, moment: int, n_items: int) -> Purchases:
-    """Take the purchases of items the release knows out of a history; `moment` is the start of the question's day."""
-    bought = history.where(
-        (history.kind == EventKind.purchase) & (history.item_idx >= 0) & (history.item_idx < n_items)
-    )
-    order = np.lexsort((bought.order_idx, bought.item_idx))
-    item, basket = bought.item_idx[order].astype(np.int64), bought.order_idx[order].astype(np.int64)
-    first = np.ones(len(item), np.bool_)
-    first[1:] = (item[1:] != item[:-1]) | (basket[1:] != basket[:-1])
-    item, basket = item[first], basket[first]
-    days = np.maximum(-((bought.at[order][first] - moment) // DAY_US), 0).astype(np.float64)
-    numbers, row = np.unique(basket, return_inverse=True)
-    size = np.bincount(row, minlength=len(numbers)).astype(np.float64)
-    basket_days = np.zeros(len(numbers))
-    basket_days[row] = days
-    age = np.arange(len(numbers) - 1, -1, -1, dtype=np.float64)
-    return Purchases(item, age[row], days, row, basket_days, size, age)
+NO_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def _sums(values: Float64s, start: Int64s) -> Float64s:
@@ -202,48 +155,25 @@ def item_features(item_idx: Int32s, facts: ItemFacts, moment: int) -> dict[str, 
         "item_gap_days": facts.log_gap_days[item_idx].astype(np.float64),
         "item_gap_baskets": facts.log_gap_baskets[item_idx].astype(np.float64),
         "hazard_next": facts.hazard[item_idx, 0].astype(np.float64),
+        "category_rebuy_rate": facts.kinds.category_rebuy_rate[item_idx].astype(np.float64),
         "inverse_size": facts.inverse_size[item_idx].astype(np.float64),
     }  # fmt: skip
 
 
 ITEM: Final = (
     *(f"popular_{w}d" for w in WINDOWS_DAYS), "trend", "trend_short", "log_baskets", "baskets_per_buyer", "rebuy_rate",
-    "item_gap_days", "item_gap_baskets", "hazard_next", "inverse_size",
+    "item_gap_days", "item_gap_baskets", "hazard_next", "category_rebuy_rate", "inverse_size",
 )  # fmt: skip
 
 
-def category_and_price_features(
-    item_idx: Int32s, bought: Purchases, facts: ItemFacts
-) -> dict[str, Float64s]:  # fmt: skip
-    """How the item stands to the customer's categories and price level; NaN where category or price is unknown."""
-    category = facts.category[item_idx]
-    own = facts.category[bought.item]
-    n_codes = int(max(category.max(initial=-1), own.max(initial=-1))) + 1
-    known = own >= 0
-    fade = 0.95 ** bought.age[known]
-    decayed = np.bincount(own[known], fade, n_codes + 1)
-    since = np.full(n_codes + 1, np.nan)
-    # Lines ascend in basket within an item only: the smallest age of a category needs the minimum, NaN left out.
-    np.fmin.at(since, own[known], bought.age[known] + 1.0)
-    level = facts.price[bought.item]
-    level = level[~np.isnan(level)]
-    usual = float(np.exp(np.log(np.maximum(level, 0.01)).mean())) if len(level) else float("nan")
-    has = category >= 0
-    return {
-        "category_decayed": np.where(has, decayed[category], np.nan),
-        "category_share": np.where(has, decayed[category] / max(float(fade.sum()), 1e-12), np.nan),
-        "category_since": np.where(has, since[category], np.nan),
-        "price_to_usual": np.log(np.maximum(facts.price[item_idx].astype(np.float64), 0.01) / usual),
-    }
-
-
-CATEGORY_AND_PRICE: Final = ("category_decayed", "category_share", "category_since", "price_to_usual")
 FEATURES: Final = (
-    *OWN_ITEM, "share_of_baskets", "share_of_own", *CATEGORY_AND_PRICE, *ITEM, *(f"customer_{n}" for n in CUSTOMER),
+    *OWN_ITEM, "share_of_baskets", "share_of_own", *AFFINITIES, *ITEM, *(f"customer_{n}" for n in CUSTOMER),
 )  # fmt: skip
 
 
-def feature_matrix(history: History, item_idx: Int32s, moment: int, facts: ItemFacts) -> Float32s:
+def feature_matrix(
+    history: History, item_idx: Int32s, moment: int, facts: ItemFacts, attributes: Mapping[str, str] = NO_ATTRIBUTES
+) -> Float32s:
     """Return the features of some items for one customer: float32 [n, len(FEATURES)], NaN where nothing is known."""
     bought = read_purchases(history, moment, facts.n_items)
     items, own = own_item_features(bought, facts)
@@ -254,7 +184,7 @@ def feature_matrix(history: History, item_idx: Int32s, moment: int, facts: ItemF
     n_baskets, all_own = max(bought.n_baskets, 1), float(own["decayed_0.85"].sum())
     columns["share_of_baskets"] = columns["count"] / n_baskets
     columns["share_of_own"] = columns["decayed_0.85"] / max(all_own, 1e-12)
-    columns |= category_and_price_features(item_idx, bought, facts) | item_features(item_idx, facts, moment)
+    columns |= affinity_features(item_idx, bought, attributes, facts) | item_features(item_idx, facts, moment)
     columns |= {f"customer_{name}": value for name, value in customer_features(bought, facts, moment).items()}
     matrix = np.empty((len(item_idx), len(FEATURES)), np.float32)
     for column, name in enumerate(FEATURES):

@@ -13,6 +13,7 @@ from features.arrays import Bools, Float32s, Float64s, Int32s, Int64s
 from features.clock import local_day_start
 from features.dataset import Dataset
 from features.history import DAY_US, Histories
+from features.kind_facts import KindFacts, fit_kind_facts, mean_prices
 
 SINCE_BINS: Final = np.array([1, 2, 3, 4, 5, 7, 10, 15, 25], np.int64)  # lower edges, in baskets since the last one
 REBUY_PRIOR: Final = 10.0  # customers' worth of the whole shop's share of buyers who buy again
@@ -53,6 +54,7 @@ class ItemFacts:
         Baskets with the item up to and including that day.
     days, totals : int64 [d]
         The shop's days with purchases, ascending, and the lines up to and including each.
+    kinds : KindFacts
     """
 
     phase: int
@@ -70,6 +72,7 @@ class ItemFacts:
     day_total: Int32s
     days: Int64s
     totals: Int64s
+    kinds: KindFacts
 
     @property
     def n_items(self) -> int:
@@ -115,11 +118,16 @@ def fit_item_facts(dataset: Dataset) -> ItemFacts:
     buyers = np.bincount(lines.item[opens], minlength=n_items).astype(np.float64)
     hazard, log_gap_days, log_gap_baskets, rebuyers = _repurchase(lines, opens, n_items)
     rate = _shrunk(rebuyers, buyers, REBUY_PRIOR)
-    category = dataset.products.codes("category")[0] if "category" in dataset.products.frame.columns else None
+    category = (
+        dataset.products.codes("category")[0]
+        if "category" in dataset.products.frame.columns
+        else np.full(n_items, -1, np.int32)
+    )
+    kinds = fit_kind_facts(dataset, category, rebuyers, buyers, lines.customer[opens], lines.item[opens])
     return ItemFacts(
         phase, _f32(baskets), _f32(buyers), _f32(rate), _f32(hazard), _f32(log_gap_days), _f32(log_gap_baskets),
-        _f32(_inverse_sizes(lines, baskets, n_items)), _mean_prices(bought, n_items),
-        np.full(n_items, -1, np.int32) if category is None else category, *_day_tables(lines, n_items),
+        _f32(_inverse_sizes(lines, baskets, n_items)), mean_prices(bought, n_items),
+        category, *_day_tables(lines, n_items), kinds,
     )  # fmt: skip
 
 
@@ -188,13 +196,6 @@ def _inverse_sizes(lines: _Lines, baskets: Float64s, n_items: int) -> Float64s:
     inverse = 1.0 / np.bincount(start)[start] if len(start) else np.empty(0)
     overall = inverse.mean() if len(inverse) else 1.0
     return (np.bincount(lines.item, inverse, n_items) + SIZE_PRIOR * overall) / (baskets + SIZE_PRIOR)
-
-
-def _mean_prices(bought: Histories, n_items: int) -> Float32s:
-    known = ~np.isnan(bought.price)
-    count = np.bincount(bought.item_idx[known], minlength=n_items)
-    total = np.bincount(bought.item_idx[known], bought.price[known].astype(np.float64), n_items)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def _day_tables(lines: _Lines, n_items: int) -> tuple[Int64s, Int64s, Int32s, Int64s, Int64s]:

@@ -28,6 +28,9 @@ class SceneConfig(BaseModel):
         description="The source whose finds are the only candidates: the others propose none, they order these. "
         "Empty: every source proposes.",
     )
+    scorers: tuple[str, ...] = Field(
+        (), description="Sources that propose nothing here; the ranker hears what they think of what the others found."
+    )
     start_from: Literal["history", "seeds", "basket"] = Field(
         "history", description="What the personal sources look at: the history, the items named, or the basket."
     )
@@ -40,7 +43,7 @@ class SceneConfig(BaseModel):
         1, ge=1, le=50, description="A ranker sees what a source says of this many times as many items as it proposes."
     )
     ranked: int = Field(
-        250, ge=1, le=5000, description="Most candidates that a ranker looks at: the best of the blend by rank."
+        200, ge=1, le=5000, description="Most candidates that a ranker looks at: the best of the blend by rank."
     )
     rank_offset: float = Field(10.0, gt=0, description="c in weight / (c + rank): how slowly a source's voice fades.")
     ranker: str = Field(
@@ -60,6 +63,16 @@ class SceneConfig(BaseModel):
             raise ValueError(f"among: '{self.among}' is none of the scene's sources ({', '.join(self.sources)})")
         return self
 
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """Sources whose scores are features of the ranker, in order: those that propose, then the scorers."""
+        return (*self.sources, *(name for name in self.scorers if name not in self.sources))
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Every source that an answer may ask."""
+        return (*self.heard, *self.fallback)
+
 
 DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
     "home": SceneConfig(
@@ -68,14 +81,16 @@ DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
     ),
     "rebuy": SceneConfig(
         sources={"repeat": 1.0, "next_basket": 0.3, "itemknn": 0.05}, repeat_policy="only", ranker="next_basket",
+        scorers=("sequence", "popular", "content_based", "own_kinds"),
     ),
     "discover": SceneConfig(
         sources={"itemknn": 0.3, "next_basket": 0.2, "userknn": 0.6, "als": 0.6, "popular": 0.02},
         repeat_policy="exclude", candidates=150, depth=6, rank_offset=30.0, category_decay=0.97, ranker="discover",
+        scorers=("content_based", "own_kinds"),
     ),
     "next_basket": SceneConfig(
         sources={"repeat": 1.0, "next_basket": 0.3, "sequence": 0.2, "itemknn": 0.05, "popular": 0.05},
-        ranker="next_basket",
+        scorers=("content_based", "own_kinds"), ranker="next_basket",
     ),
     "similar": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.7, "als": 0.3}, start_from="seeds"),
     "cart": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.3, "als": 0.2}, start_from="basket"),
@@ -106,7 +121,7 @@ class PipelineConfig(BaseModel):
             _known_source(name)
             _check_source(name, settings)
         for scene in self.scenes.values():
-            for name in (*scene.sources, *scene.fallback):
+            for name in scene.asks:
                 _known_source(name)
         return self
 
@@ -122,7 +137,7 @@ class PipelineConfig(BaseModel):
     @property
     def used_sources(self) -> tuple[str, ...]:
         """Sources that some scene asks, in the catalogue's order."""
-        asked = {name for scene in self.all_scenes.values() for name in (*scene.sources, *scene.fallback)}
+        asked = {name for scene in self.all_scenes.values() for name in scene.asks}
         return tuple(name for name in SOURCES if name in asked)
 
     @property

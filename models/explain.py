@@ -62,6 +62,9 @@ RISE: Final = 1.2  # this week's share of the sales over the month's
 HABIT_BASKETS: Final = 2.0  # decayed purchases of a category or brand that make a habit
 MANY_REBUY: Final = 0.3
 LIKE_PRICE: Final = 0.2  # of the customer's usual price, either way
+HABIT_SHARE: Final = 0.1  # of the customer's purchases that make a brand his
+LESS: Final = 0.05  # of a price that makes a promotion worth a word
+FOND: Final = 0.2  # log of how much more customers like this one buy it
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,22 @@ def _price(asked: _Asked) -> Reason | None:
     return reason("price_level") if abs(asked.at("price_to_usual")) <= log(1 + LIKE_PRICE) else None
 
 
+def _brand(asked: _Asked) -> Reason | None:
+    brand = asked.items.brands[asked.item_idx]
+    return reason("brand_habit", brand=brand) if brand and asked.at("brand_share") >= HABIT_SHARE else None
+
+
+def _promotion(asked: _Asked) -> Reason | None:
+    below, spared = 1.0 - exp(asked.at("price_lately")), asked.at("member_discount")
+    if below >= LESS:  # NaN is not
+        return reason("price_down", percent=round(100 * below))
+    return reason("member_price", percent=round(100 * spared)) if spared >= LESS else None
+
+
+def _people(asked: _Asked) -> Reason | None:
+    return reason("popular_segment") if asked.at("attribute_lift") >= FOND and not asked.at("count") > 0 else None
+
+
 def _popular(asked: _Asked) -> Reason | None:
     share = asked.at("popular_28d")
     return None if isnan(share) or share <= 0 or asked.at("count") > 0 else reason("popular")
@@ -163,5 +182,6 @@ def _popular(asked: _Asked) -> Reason | None:
 
 _SAID: Final[Mapping[str, Callable[[_Asked], Reason | None]]] = {
     "rhythm": _rhythm, "lately": _lately, "habit": _habit, "category": _category, "trend": _trend,
-    "rebought": _rebought, "price": _price, "popular": _popular,
+    "rebought": _rebought, "price": _price, "popular": _popular, "brand": _brand, "promotion": _promotion,
+    "people": _people,
 }  # fmt: skip

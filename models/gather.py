@@ -5,6 +5,7 @@ say on what the others found. A recipe may keep to the finds of one source (`amo
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -44,6 +45,18 @@ def _ordered(source: CandidateSource, query: Query, item_idx: Int32s) -> Candida
     score = source.score(query, item_idx)
     known = np.isfinite(score)
     return top_candidates(item_idx[known], score[known], len(item_idx))
+
+
+def ask_scorers(
+    sources: Mapping[str, CandidateSource], recipe: SceneConfig, query: Query, item_idx: Int32s
+) -> dict[str, Candidates]:
+    """Return what the recipe's scorers think of some candidates; who cannot serve or is missing thinks nothing."""
+    heard: dict[str, Candidates] = {}
+    for name in recipe.heard[len(recipe.sources) :]:
+        if name in sources:
+            with suppress(CannotServe):  # a ranker reads the silence as not known; nothing was promised to be found
+                heard[name] = _ordered(sources[name], query, item_idx)
+    return heard
 
 
 def candidates_of(found: Mapping[str, Candidates], recipe: SceneConfig) -> dict[str, Candidates]:

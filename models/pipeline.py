@@ -14,7 +14,7 @@ from features.history import EMPTY
 from models.arrivals import Arrivals
 from models.config import SceneConfig
 from models.explain import explained, explained_by_grounds
-from models.gather import candidates_of, gather_candidates
+from models.gather import ask_scorers, candidates_of, gather_candidates
 from models.items import ItemTable
 from models.query import NO_ITEMS, Candidates, Query
 from models.rank.attribution import Grounds
@@ -115,7 +115,10 @@ class Pipeline:
     ) -> Ranked | None:  # fmt: skip
         # A release without this ranker had too little to learn it from; its report says so, the blend orders.
         ranker = self.rankers.get(recipe.ranker)
-        return None if ranker is None or not len(blend.item_idx) else ranker.order(query, blend.item_idx, found)
+        if ranker is None or not len(blend.item_idx):
+            return None
+        heard = ask_scorers(self.sources, recipe, query, blend.item_idx)
+        return ranker.order(query, blend.item_idx, {**found, **heard})
 
     def _arranged(
         self, request: Request, blend: Blend, score: Float32s, recipe: SceneConfig, items: ItemTable, k: int

@@ -25,6 +25,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from features.arrays import Int32s
+from features.attributes import attributes_of
 from features.clock import local_day_start
 from features.dataset import Dataset, Entities
 from features.errors import ArtifactCorrupt, ReleaseError
@@ -136,9 +137,8 @@ class Models:
         return frame["attributes"] if "attributes" in frame.columns else pl.Series([None] * len(frame), dtype=pl.String)
 
     def attributes(self, customer_idx: int) -> dict[str, str]:
-        """Return a customer's attributes as texts; none for a stranger."""
-        text = self._attribute_texts[customer_idx] if customer_idx >= 0 else None
-        return {k: str(v) for k, v in json.loads(text).items() if v is not None} if text else {}
+        """Return a customer's attributes as texts, as the models were taught them; none for a stranger."""
+        return attributes_of(self._attribute_texts[customer_idx]) if customer_idx >= 0 else {}
 
     def query(self, customer_idx: int, at: int, tail: History = EMPTY, seeds: Int32s = NO_ITEMS) -> Query:
         """Return the question of a customer (-1: a stranger) at a moment: only what lies strictly before it.

@@ -121,7 +121,7 @@ class Bench:
     def _remembered(self, models: Models, scene: str) -> Float32s:
         """Ask only when something that answers is another than before: memoized fits are the same objects."""
         recipe = models.config.all_scenes[scene]
-        asked = tuple((name, models.sources[name]) for name in dict.fromkeys((*recipe.sources, *recipe.fallback)))
+        asked = tuple((name, models.sources[name]) for name in dict.fromkeys(recipe.asks))
         key = (asked, models.rankers.get(recipe.ranker), recipe.model_dump_json())
         return self.scope.memo.once(("ndcg", scene), key, partial(self._asked, models, scene))
 

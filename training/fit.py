@@ -59,7 +59,7 @@ class FitScope:
         if self.scenes is None:
             return None
         recipes = [config.all_scenes[name] for name in (*self.scenes, *self.rankers(config))]
-        return {name for recipe in recipes for name in (*recipe.sources, *recipe.fallback)}
+        return {name for recipe in recipes for name in recipe.asks}
 
     def rankers(self, config: PipelineConfig) -> tuple[str, ...]:
         """Scenes that a ranker is learned for."""
@@ -179,7 +179,7 @@ def _rankers(
     rankers: dict[str, RankerModel] = {}
     notes: dict[str, str] = {}
     for scene, rows in lessons.items():
-        key = (rows, tuple(config.all_scenes[scene].sources), config.seed, config.ranker.model_dump_json())
+        key = (rows, config.all_scenes[scene].heard, config.seed, config.ranker.model_dump_json())
         made, said = memo.once((dataset, "ranker", scene), key, partial(learn_rankers, {scene: rows}, facts, config))
         rankers |= made
         notes |= said
@@ -191,7 +191,7 @@ def _asked_alike(models: Models, scene: str) -> tuple[Hashable, ...]:
     config, recipe = models.config, models.config.all_scenes[scene]
     ordering = {"fallback", "category_decay", "category_depth"}
     return (
-        *((name, models.sources[name]) for name in recipe.sources), recipe.model_dump_json(exclude=ordering),
+        *((name, models.sources[name]) for name in recipe.heard), recipe.model_dump_json(exclude=ordering),
         config.seed, config.ranker.negatives, config.ranker.max_questions,
     )  # fmt: skip
 
@@ -207,5 +207,5 @@ def _earlier(
     split = scope.memo.once((dataset, "split"), lately, partial(split_all, dataset, lately))
     # What only blends ask is not fitted once more for them: it keeps its standard weight until the release learns.
     learned = scope.rankers(config) or scope.blended(config)
-    asked = {name for scene in learned for name in config.all_scenes[scene].sources}
+    asked = {name for scene in learned for name in config.all_scenes[scene].heard}
     return split, Fitted(fit_sources(split.known, config, progress, asked, scope.memo), {}, {})

@@ -16,7 +16,7 @@ from features.dataset import Dataset
 from features.history import EMPTY, History
 from features.item_facts import ItemFacts, fit_item_facts
 from models.config import PipelineConfig, SceneConfig
-from models.gather import candidates_of, gather_candidates
+from models.gather import ask_scorers, candidates_of, gather_candidates
 from models.query import Query
 from models.rank.blend import blend_by_rank
 from models.rank.ranker import RankerModel, RankingRows, feature_names, fit_ranker, ranking_matrix
@@ -92,10 +92,11 @@ def ranking_rows(
         advance(1)
         if not wanted.any() or wanted.all():
             continue
+        found |= ask_scorers(models.sources, recipe, query, item_idx)
         keep = wanted | (rng.random(len(item_idx)) < settings.negatives / max(len(item_idx), 1))
         item_idx, wanted = item_idx[keep], wanted[keep]
-        parts.append((ranking_matrix(query, item_idx, found, tuple(recipe.sources), facts), wanted))
-    width = len(feature_names(tuple(recipe.sources)))
+        parts.append((ranking_matrix(query, item_idx, found, recipe.heard, facts), wanted))
+    width = len(feature_names(recipe.heard))
     return RankingRows(
         np.concatenate([m for m, _ in parts]) if parts else np.empty((0, width), np.float32),
         np.concatenate([w for _, w in parts]) if parts else np.empty(0, np.bool_),
@@ -122,7 +123,7 @@ def learn_rankers(
                 f"{n} answered questions are fewer than {config.ranker.least_questions}: the blend orders '{scene}'"
             )
             continue
-        sources = tuple(config.all_scenes[scene].sources)
+        sources = config.all_scenes[scene].heard
         rankers[scene] = fit_ranker(learned, sources, facts, config.ranker, derived_seed(config.seed, "ranker", scene))
         notes[scene] = f"learned from {n} answered questions, {len(learned.wanted)} candidates"
     return rankers, notes

@@ -107,7 +107,7 @@ def search_parts(config: PipelineConfig, scenes: tuple[str, ...], learned: tuple
         Rankers that this data was enough to learn. Where one orders a scene, the blend's weights say nothing.
     """
     recipes = {name: config.all_scenes[name] for name in scenes}
-    asked = {source for recipe in recipes.values() for source in recipe.sources}
+    asked = {source for recipe in recipes.values() for source in recipe.heard}
     parts = [_part(f"sources.{name}", config) for name in SOURCES if name in asked]
     for name, recipe in recipes.items():
         if recipe.ranker not in learned and len(recipe.sources) > 1:

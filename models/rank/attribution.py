@@ -25,13 +25,16 @@ _CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
         "share_of_own", "in_last_10", "baskets_since_first", "days_since_first", "like_small", "share_repeat",
         "rank_repeat",
     ),
-    "category": ("category_decayed", "category_share", "category_since"),
+    "category": ("category_decayed", "category_share", "category_since", "category_own_rebuy"),
+    "brand": ("brand_share",),
     "rebought": (
-        "baskets_per_buyer", "rebuy_rate", "item_gap_days", "item_gap_baskets", "hazard_next",
+        "baskets_per_buyer", "rebuy_rate", "item_gap_days", "item_gap_baskets", "hazard_next", "category_rebuy_rate",
     ),
     "popular": ("popular_", "log_baskets", "share_popular", "rank_popular"),
     "trend": ("trend", "trend_short"),
     "price": ("price_to_usual",),
+    "promotion": ("price_lately", "member_discount"),
+    "people": ("attribute_lift",),
 }  # fmt: skip
 
 

@@ -195,7 +195,9 @@ def ranking_matrix(
     """
     matrix = np.full((len(item_idx), len(FEATURES) + 2 * len(sources)), np.nan, np.float32)
     known = item_idx < facts.n_items
-    matrix[known, : len(FEATURES)] = feature_matrix(query.history, item_idx[known], query.moment, facts)
+    matrix[known, : len(FEATURES)] = feature_matrix(
+        query.history, item_idx[known], query.moment, facts, query.attributes
+    )
     for column, name in enumerate(sources):
         candidates = found.get(name)
         if candidates is None or not len(candidates):

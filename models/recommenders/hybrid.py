@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
 
 from features.arrays import Bools, Float32s, Int32s
+from features.attributes import read_attributes
 from features.dataset import Dataset
 from models.index.choose import build_index
 from models.index.faiss_index import FaissIndex
 from models.query import NOTHING, Candidates, Query, top_candidates
-from models.recommenders.attributes import read_attributes
 from models.recommenders.evidence import EvidenceConfig, pair_matrix
 from models.recommenders.vectors import inner_products
 

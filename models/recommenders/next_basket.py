@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.arrays import Float32s, Float64s, Int32s
 from features.dataset import Dataset
-from features.definitions import read_purchases
 from features.history import History
+from features.purchases import read_purchases
 from models.query import NOTHING, Candidates, Query, top_candidates
 from models.recommenders.evidence import score_of_listed, votes_of_rows
 

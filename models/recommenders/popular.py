@@ -7,10 +7,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from features.arrays import Float32s, Float64s, Int32s
+from features.attributes import read_attributes
 from features.dataset import Dataset
 from features.history import DAY_US
 from models.query import Candidates, Query
-from models.recommenders.attributes import read_attributes
 from models.recommenders.evidence import score_of_known
 
 ALL: Final = 0

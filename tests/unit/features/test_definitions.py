@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from features.definitions import FEATURES, feature_matrix, read_purchases
+from features.definitions import FEATURES, feature_matrix
 from features.item_facts import fit_item_facts
+from features.purchases import read_purchases
 from tests import worlds
 
 ROWS = [

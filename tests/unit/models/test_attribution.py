@@ -1,5 +1,7 @@
 """What raised a score adds up to the score, and is told in words that are true."""
 
+from dataclasses import replace
+
 import lightgbm as lgb
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from models.rank.ranker import RankerConfig, RankingRows, feature_names, fit_ran
 from tests import worlds
 
 TOY = worlds.two_tastes()
-ITEMS = ItemTable.of(TOY.products)
+ITEMS = replace(ItemTable.of(TOY.products), brands=("leaf",) * len(TOY.products))
 RANKED = ("repeat", "popular")
 
 
@@ -112,6 +114,10 @@ OFTEN = {"count": 4.0, "in_last_10": 3.0, "customer_n_baskets": 7.0, "days_since
         ("trend", {"popular_7d": 15.0, "popular_28d": 10.0}, "trending", "高 50%"),
         ("rebought", {"rebuy_rate": 0.456}, "rebought", "46%"),
         ("price", {"price_to_usual": -0.1}, "price_level", "价位"),
+        ("brand", {"brand_share": 0.3}, "brand_habit", "You often buy leaf"),
+        ("promotion", {"price_lately": float(np.log(0.88))}, "price_down", "低 12%"),
+        ("promotion", {"price_lately": 0.01, "member_discount": 0.2}, "member_price", "会员价省 20%"),
+        ("people", {"attribute_lift": 0.5}, "popular_segment", "与您同类"),
         ("popular", {"popular_28d": 3.0}, "popular", "近期热销"),
         ("userknn", {}, None, ""),
         ("rest", {}, None, ""),
@@ -133,6 +139,10 @@ def test_the_words_of_a_cause_carry_its_facts(cause, known, code, words):
         ("trend", {"popular_7d": 2.0, "popular_28d": 0.0}),
         ("rebought", {"rebuy_rate": 0.1}),
         ("price", {"price_to_usual": 0.5}),
+        ("brand", {"brand_share": 0.02}),
+        ("promotion", {"price_lately": -0.01}),
+        ("people", {"attribute_lift": 0.1}),
+        ("people", {}),
         ("popular", {"popular_28d": 0.0}),
     ],
 )

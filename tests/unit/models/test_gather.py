@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from models.catalogue import SOURCES
 from models.config import SceneConfig
-from models.gather import candidates_of, gather_candidates
+from models.gather import ask_scorers, candidates_of, gather_candidates
 from tests.worlds import query, two_tastes
 
 WORLD = two_tastes()
@@ -54,3 +54,18 @@ def test_without_the_source_that_finds_nothing_is_found():
 def test_among_names_a_source_of_the_scene():
     with pytest.raises(ValidationError, match="'als' is none of the scene's sources"):
         SceneConfig(sources={"newest": 1.0}, among="als")
+
+
+def test_scorers_order_what_others_found_and_propose_nothing():
+    sources = fitted("popular", "own_kinds")
+    recipe = SceneConfig(sources={"popular": 1.0}, scorers=("own_kinds", "popular", "content_based"))
+    asked = query(WORLD, "tea-3")
+    found, degraded = gather_candidates(sources, recipe, asked)
+    items = found["popular"].item_idx
+    heard = ask_scorers(sources, recipe, asked, items)
+    assert (list(found), degraded) == (["popular"], [])  # who only scores and is missing takes nothing away
+    assert list(heard) == ["own_kinds"]
+    assert recipe.heard == ("popular", "own_kinds", "content_based")
+    scored = sources["own_kinds"].score(asked, heard["own_kinds"].item_idx)
+    assert set(heard["own_kinds"].item_idx.tolist()) <= set(items.tolist())
+    assert heard["own_kinds"].score.tolist() == scored.tolist() == sorted(scored.tolist(), reverse=True)

@@ -68,8 +68,8 @@ def figures(report):
 
 
 def test_better_weights_are_found_confirmed_and_taken_over(shop):
-    report = tuned(shop, 6)
-    assert report.best.score > 1.05
+    report = tuned(shop, 20)
+    assert report.best.score > 1.5
     home = report.comparisons["home"]
     assert home.difference.low > 0
     assert home.difference.n == report.n_confirming == 16

@@ -12,10 +12,11 @@ def read_attributes(customers: Entities) -> list[dict[str, str]]:
     """
     if "attributes" not in customers.frame.columns:
         return [{} for _ in range(len(customers))]
-    return [_read(text) for text in customers.frame["attributes"].to_list()]
+    return [attributes_of(text) for text in customers.frame["attributes"].to_list()]
 
 
-def _read(text: str | None) -> dict[str, str]:
+def attributes_of(text: str | None) -> dict[str, str]:
+    """Return the attributes in one cell by name, in the order of the names (see `read_attributes`)."""
     if not text:
         return {}
     try:
