@@ -172,7 +172,7 @@ def _promotion(asked: _Asked) -> Reason | None:
 
 
 def _people(asked: _Asked) -> Reason | None:
-    return reason("popular_segment") if asked.at("attribute_lift") >= FOND and not asked.at("count") > 0 else None
+    return reason("like_members") if asked.at("attribute_lift") >= FOND and not asked.at("count") > 0 else None
 
 
 def _popular(asked: _Asked) -> Reason | None:

@@ -5,7 +5,6 @@ say on what the others found. A recipe may keep to the finds of one source (`amo
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 
 import numpy as np
 
@@ -49,14 +48,19 @@ def _ordered(source: CandidateSource, query: Query, item_idx: Int32s) -> Candida
 
 def ask_scorers(
     sources: Mapping[str, CandidateSource], recipe: SceneConfig, query: Query, item_idx: Int32s
-) -> dict[str, Candidates]:
-    """Return what the recipe's scorers think of some candidates; who cannot serve or is missing thinks nothing."""
+) -> tuple[dict[str, Candidates], list[str]]:
+    """Return what the recipe's scorers think of some candidates, and a word on those that are missing or cannot."""
     heard: dict[str, Candidates] = {}
+    degraded: list[str] = []
     for name in recipe.heard[len(recipe.sources) :]:
-        if name in sources:
-            with suppress(CannotServe):  # a ranker reads the silence as not known; nothing was promised to be found
-                heard[name] = _ordered(sources[name], query, item_idx)
-    return heard
+        if name not in sources:
+            degraded.append(f"{name}: not in this release")
+            continue
+        try:
+            heard[name] = _ordered(sources[name], query, item_idx)
+        except CannotServe as error:
+            degraded.append(str(error))
+    return heard, degraded
 
 
 def candidates_of(found: Mapping[str, Candidates], recipe: SceneConfig) -> dict[str, Candidates]:

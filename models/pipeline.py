@@ -93,7 +93,7 @@ class Pipeline:
         blend = blend_by_rank(candidates_of(found, recipe), recipe.sources, recipe.rank_offset)
         allowed = Allowance(request, recipe, items)
         blend = blend.of(allowed.of(blend.item_idx)).head(max(recipe.ranked, POOL_PER_PLACE * request.k))
-        ranked = self._ranked(query, blend, found, recipe)
+        ranked = self._ranked(query, blend, found, recipe, degraded)
         score = (blend if ranked is None else ranked).score.copy()
         pins = request.pins[allowed.of(request.pins)]
         picks = [Pick(int(i), 0.0, "pin", reason("pinned")) for i in pins[: request.k]]
@@ -111,13 +111,14 @@ class Pipeline:
         return replace(self, sources={**self.sources, **grown})
 
     def _ranked(
-        self, query: Query, blend: Blend, found: Mapping[str, Candidates], recipe: SceneConfig
+        self, query: Query, blend: Blend, found: Mapping[str, Candidates], recipe: SceneConfig, degraded: list[str]
     ) -> Ranked | None:  # fmt: skip
         # A release without this ranker had too little to learn it from; its report says so, the blend orders.
         ranker = self.rankers.get(recipe.ranker)
         if ranker is None or not len(blend.item_idx):
             return None
-        heard = ask_scorers(self.sources, recipe, query, blend.item_idx)
+        heard, silent = ask_scorers(self.sources, recipe, query, blend.item_idx)
+        degraded += silent
         return ranker.order(query, blend.item_idx, {**found, **heard})
 
     def _arranged(

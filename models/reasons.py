@@ -49,6 +49,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "brand_habit": ("您常买「{brand}」", "You often buy {brand}"),
     "price_down": ("近期成交价比平时低 {percent}%", "Lately sold {percent} % below its usual price"),
     "member_price": ("会员价省 {percent}%", "Members pay {percent} % less"),
+    "like_members": ("与您同类的顾客更常买", "Customers like you buy this more than others do"),
     "price_level": ("价位与您平时买的相近", "Priced like what you usually buy"),
     "because_of": ("买过「{title}」的顾客也常买", "Often bought together with “{title}”"),
     "like_you": ("与您口味相近的顾客喜欢", "Customers with tastes like yours choose this"),

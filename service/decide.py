@@ -4,7 +4,6 @@ The pipeline runs in the event loop on purpose: a worker is one core, and a thre
 """
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from features.attributes import attributes_of
 from features.columns import EventKind, ItemKind
 from features.errors import ServiceUnreachable, StorageFull
 from features.history import EMPTY, History
@@ -210,7 +210,7 @@ def _query(command: Command, known: Known) -> Query:
     customer_idx = models.customers.ids.idx(known.state.customer_id)
     query = models.query(customer_idx, known.now, tail, seeds)
     live = known.state.attributes
-    return query if live is None else replace(query, attributes=_texts(live.get("attributes")))
+    return query if live is None else replace(query, attributes=attributes_of(live.get("attributes")))
 
 
 def _seen(command: Command, known: Known) -> History:
@@ -222,10 +222,6 @@ def _seen(command: Command, known: Known) -> History:
         seen, np.full(n, known.now - 1, np.int64), np.full(n, EventKind.view, np.uint8), np.ones(n, np.float32),
         np.full(n, np.nan, np.float32), np.full(n, -1, np.int32),
     )  # fmt: skip
-
-
-def _texts(attributes: str | None) -> dict[str, str]:
-    return {name: str(value) for name, value in json.loads(attributes or "{}").items() if value is not None}
 
 
 def _notes(command: Command, known: Known) -> list[str]:

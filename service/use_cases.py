@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from features import columns as c
+from features.attributes import attributes_of
 from features.columns import EventKind, ItemKind
 from features.errors import UsageError
 from features.lake import Lake
@@ -155,10 +156,10 @@ class UseCases:
             raise NotKept("customer")
         is_off = state.status is Status.off
         trained = serving.models.attributes(idx) if serving and not is_off else {}
-        live = None if is_off or state.attributes is None else json.loads(state.attributes.get("attributes") or "{}")
+        live = None if is_off or state.attributes is None else attributes_of(state.attributes.get("attributes"))
         return CustomerOut(
             customer_id=state.customer_id, personalization="off" if is_off else "on", known_to_release=idx >= 0,
-            attributes=trained if live is None else {k: str(v) for k, v in live.items() if v is not None},
+            attributes=trained if live is None else live,
             consents=_consents(state), recent=[
                 TailEvent(at=iso(row.at), kind=row.kind.name, item_kind=row.item_kind.name, item_id=row.item_id)
                 for row in decode_rows(state.tail)

@@ -92,7 +92,7 @@ def ranking_rows(
         advance(1)
         if not wanted.any() or wanted.all():
             continue
-        found |= ask_scorers(models.sources, recipe, query, item_idx)
+        found |= ask_scorers(models.sources, recipe, query, item_idx)[0]
         keep = wanted | (rng.random(len(item_idx)) < settings.negatives / max(len(item_idx), 1))
         item_idx, wanted = item_idx[keep], wanted[keep]
         parts.append((ranking_matrix(query, item_idx, found, recipe.heard, facts), wanted))

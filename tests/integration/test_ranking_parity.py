@@ -1,6 +1,7 @@
 """What the ranker sees of a customer and a moment is the same bits in training and in service."""
 
 import asyncio
+import json
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from features.columns import EventKind
 from features.dataset import build_dataset
 from features.item_facts import fit_item_facts
 from models.config import validated_pipeline_config
-from models.rank.ranker import RankerModel
+from models.rank.ranker import RankerModel, feature_names
 from models.release import Release
 from service.decide import Command, Decider
 from service.observe import Metrics
@@ -48,7 +49,7 @@ class Watched:
 def events():
     """Weekly bread at an evening hour; other things in turn, some a little later; seen before they are bought."""
     rows = []
-    for who in range(10):
+    for who in range(40):
         for week in range(10):
             at = 7 * week + who % 3 + 0.8
             rows += [(f"c{who}", "bread", at), (f"c{who}", f"other{(who + week) % 4}", at - 0.1, "view")]
@@ -59,8 +60,19 @@ def events():
 
 @pytest.fixture(scope="module")
 def toy():
-    products = [{"product_id": f"other{i}", "category": f"a/{i % 2}", "brand": "b"} for i in range(4)]
-    frames = {"events": events(), "products": worlds.rows_of("products", products)}
+    products = [
+        {
+            "product_id": f"other{i}", "category": f"a/{i % 2}", "brand": f"b{i % 2}", "title": f"green tea {i}",
+            "price": 5.0, "member_price": 4.0,
+        }
+        for i in range(4)
+    ]  # fmt: skip
+    attributes = [json.dumps({"tier": "gold", "vip": who % 8 > 0}) for who in range(40)]
+    customers = [{"customer_id": f"c{who}", "attributes": known} for who, known in enumerate(attributes)]
+    frames = {
+        "events": events(), "products": worlds.rows_of("products", products),
+        "customers": worlds.rows_of("customers", customers),
+    }  # fmt: skip
     return build_dataset(worlds.ToyTables(frames), "toy", worlds.TIMEZONE, worlds.day(70))
 
 
@@ -80,6 +92,9 @@ def test_training_and_service_see_the_same_bits(toy, tmp_path, state_server, sta
     questions = list(answered_questions(toy, split, CONFIG.all_scenes[SCENE]))
     assert len(rows.sizes) == len(questions) > 10
     assert any(len(q.tail) for q in questions)
+    heard = feature_names(CONFIG.all_scenes[SCENE].heard)
+    for name in ("attribute_lift", "member_discount", "share_content_based", "share_own_kinds"):
+        assert np.isfinite(rows.matrix[:, heard.index(name)]).mean() > 0.5
 
     shop = serving.open_toy_shop(tmp_path, "parity", redis_url=state_server.url)
     shop.publish(replace(models, rankers=rankers), "r1")

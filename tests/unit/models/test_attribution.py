@@ -117,7 +117,7 @@ OFTEN = {"count": 4.0, "in_last_10": 3.0, "customer_n_baskets": 7.0, "days_since
         ("brand", {"brand_share": 0.3}, "brand_habit", "You often buy leaf"),
         ("promotion", {"price_lately": float(np.log(0.88))}, "price_down", "低 12%"),
         ("promotion", {"price_lately": 0.01, "member_discount": 0.2}, "member_price", "会员价省 20%"),
-        ("people", {"attribute_lift": 0.5}, "popular_segment", "与您同类"),
+        ("people", {"attribute_lift": 0.5}, "like_members", "与您同类"),
         ("popular", {"popular_28d": 3.0}, "popular", "近期热销"),
         ("userknn", {}, None, ""),
         ("rest", {}, None, ""),

@@ -62,9 +62,9 @@ def test_scorers_order_what_others_found_and_propose_nothing():
     asked = query(WORLD, "tea-3")
     found, degraded = gather_candidates(sources, recipe, asked)
     items = found["popular"].item_idx
-    heard = ask_scorers(sources, recipe, asked, items)
-    assert (list(found), degraded) == (["popular"], [])  # who only scores and is missing takes nothing away
-    assert list(heard) == ["own_kinds"]
+    heard, silent = ask_scorers(sources, recipe, asked, items)
+    assert (list(found), degraded) == (["popular"], [])
+    assert (list(heard), silent) == (["own_kinds"], ["content_based: not in this release"])
     assert recipe.heard == ("popular", "own_kinds", "content_based")
     scored = sources["own_kinds"].score(asked, heard["own_kinds"].item_idx)
     assert set(heard["own_kinds"].item_idx.tolist()) <= set(items.tolist())

@@ -39,7 +39,7 @@ def split(toy):
 
 @pytest.fixture(scope="module")
 def models(split):
-    return fit_sources(split.known, CONFIG, only=CONFIG.all_scenes[SCENE].sources)
+    return fit_sources(split.known, CONFIG, only=CONFIG.all_scenes[SCENE].heard)
 
 
 def learned(models, dataset, split):
@@ -86,7 +86,7 @@ def test_purchases_of_the_future_change_no_lesson_and_a_leak_of_them_would():
     end = (max(question.at for question in asked) - worlds.START) / DAY_US
     answers = {calm.products.ids.text(int(i)) for question in asked for i in question.truth}
     loud = worlds.world([*quiet, *(("zz", item, end) for item in sorted(answers))], as_of=70)
-    sources = CONFIG.all_scenes[SCENE].sources
+    sources = CONFIG.all_scenes[SCENE].heard
 
     def lessons(dataset, **leak):
         split = split_all(dataset, SETTINGS)
