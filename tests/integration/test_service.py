@@ -164,11 +164,11 @@ def test_personalization_off_reads_nothing_and_on_again_does(client):
 
 
 def test_a_customer_is_shown_as_a_decision_would_see_him(client):
-    client.put("/v1/customers/a%2Fb 顾客", json={"attributes": {"tier": "gold", "points": 7}})
+    client.put("/v1/customers/a%2Fb 顾客", json={"attributes": {"tier": "gold", "points": 7, "vip": True}})
     client.post("/v1/events", json={"events": [event("c-1", "a/b 顾客", "tea1", "view", at=time.time())]})
     seen = client.get("/v1/customers/a%2Fb 顾客").json()
     assert seen["customer_id"] == "a/b 顾客"
-    assert seen["attributes"] == {"tier": "gold", "points": "7"}
+    assert seen["attributes"] == {"tier": "gold", "points": "7", "vip": "true"}  # as training reads them
     assert [(e["kind"], e["item_id"]) for e in seen["recent"]] == [("view", "tea1")]
     problem(client.get("/v1/customers/never-seen"), 404, "not_found")
     assert client.get("/v1/customers/tea-1").json()["attributes"] == {"region": "tealand", "tier": "gold"}
