@@ -1,7 +1,7 @@
 """Fitting a whole recipe on one dataset: the sources, then the rankers that learn from how the sources did lately."""
 
 from collections.abc import Collection, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # sh
 from features.dataset import Dataset
 from features.errors import NothingToJudge
 from features.history import DAY_US
-from features.item_facts import fit_item_facts
+from features.item_facts import ItemFacts, fit_item_facts
 from models.catalogue import SOURCES
 from models.config import PipelineConfig
 from models.rank.blend import LearnedBlend
@@ -145,11 +145,14 @@ def fit_models(
         models = fit_sources(dataset, config, progress, only, memo)
         said = "standard weights: there is nothing to learn from yet"
         return Fitted(models, {}, dict.fromkeys((*scenes, *blended), said))
-    lessons = {}
+    lessons: dict[str, RankingRows] = {}
+    learning: dict[str, Future[tuple[dict[str, RankerModel], dict[str, str]]]] = {}
     # Describing questions holds Python's lock, fitting sources mostly does not: a thread for each shares two cores
     # best. One BLAS thread: an answer solves systems so small that threads only wait for each other.
-    with threadpool_limits(limits=1), ThreadPoolExecutor(1) as pool:
+    # A scene's ranker is learned as soon as its questions are described, beside the next scene's.
+    with threadpool_limits(limits=1), ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as learners:
         waiting = pool.submit(fit_sources, dataset, config, None, only, memo, before.models, n_threads=1)
+        facts = memo.once((dataset, "facts"), (), partial(fit_item_facts, dataset))
         for scene in scenes:
             with progress.step(f"fit all sources; answered questions of {scene}") as advance:
                 learned = memo.once(
@@ -158,10 +161,13 @@ def fit_models(
                     partial(ranking_rows, before.models, dataset, split, scene, advance),
                 )
             lessons[scene] = learned.then(before.lessons[scene]) if scene in before.lessons else learned
+            learning[scene] = learners.submit(_ranker, dataset, config, facts, scene, lessons[scene], memo)
         with progress.step("fit all sources"):
             models = waiting.result()
-    with progress.step("learn to rank"):
-        rankers, notes = _rankers(dataset, config, lessons, memo)
+        with progress.step("learn to rank"):
+            learned_rankers = [learning[scene].result() for scene in scenes]
+    rankers = {scene: ranker for made, _ in learned_rankers for scene, ranker in made.items()}
+    notes = {scene: said for _, told in learned_rankers for scene, said in told.items()}
     blends: dict[str, LearnedBlend] = {}
     for scene in (name for name in blended if config.all_scenes[name].ranker not in rankers):
         with progress.step(f"learn to blend {scene}") as advance, threadpool_limits(limits=1):
@@ -171,19 +177,12 @@ def fit_models(
     return Fitted(replace(models, rankers=rankers, blends=blends), lessons, notes)
 
 
-def _rankers(
-    dataset: Dataset, config: PipelineConfig, lessons: dict[str, RankingRows], memo: Memo
+def _ranker(
+    dataset: Dataset, config: PipelineConfig, facts: ItemFacts, scene: str, rows: RankingRows, memo: Memo
 ) -> tuple[dict[str, RankerModel], dict[str, str]]:
-    """Learn each scene's ranker, unless the same was learned from the same rows before."""
-    facts = memo.once((dataset, "facts"), (), partial(fit_item_facts, dataset))
-    rankers: dict[str, RankerModel] = {}
-    notes: dict[str, str] = {}
-    for scene, rows in lessons.items():
-        key = (rows, config.all_scenes[scene].heard, config.seed, config.ranker.model_dump_json())
-        made, said = memo.once((dataset, "ranker", scene), key, partial(learn_rankers, {scene: rows}, facts, config))
-        rankers |= made
-        notes |= said
-    return rankers, notes
+    """Learn a scene's ranker, unless the same was learned from the same rows before."""
+    key = (rows, config.all_scenes[scene].heard, config.seed, config.ranker.model_dump_json())
+    return memo.once((dataset, "ranker", scene), key, partial(learn_rankers, {scene: rows}, facts, config))
 
 
 def _asked_alike(models: Models, scene: str) -> tuple[Hashable, ...]:

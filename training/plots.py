@@ -31,7 +31,7 @@ PALETTE: Final = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#7a5ea8", "#8c564b", "#4d4d4d",
 )  # fmt: skip
 OTHERS: Final = "#c9d0d6"
-MAP_ITEMS: Final = 2000
+MAP_ITEMS: Final = 1500
 MAP_STEPS: Final = 500
 MAP_SOURCES: Final = ("als", "hybrid", "content_based")
 
@@ -51,7 +51,7 @@ def draw_report(report: EvaluationReport, directory: Path) -> list[Path]:
 def draw_product_map(
     models: Models, n_baskets: "np.ndarray[Any, np.dtype[np.int64]]", path: Path, seed: int
 ) -> Path | None:
-    """Draw the most bought products (≤ 2,000) where their embeddings put them, coloured by department.
+    """Draw the most bought products (≤ 1,500) where their embeddings put them, coloured by department.
 
     t-SNE (van der Maaten, Hinton 2008) of unit vectors, from their principal axes; None without embeddings or with
     fewer than ten products that have one.

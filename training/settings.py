@@ -38,7 +38,7 @@ class TrainingSettings(BaseModel):
         default=True, description="Whether scenes without a ranker learn their weights; weights set here never change."
     )
     hold_out_share: float = Field(0.1, gt=0, lt=1, description="Share of items held back where nothing has an order.")
-    customers: int = Field(1500, ge=1, description="Most customers judged, a seeded sample; the report says so.")
+    customers: int = Field(1000, ge=1, description="Most customers judged, a seeded sample; the report says so.")
     k: tuple[PositiveInt, ...] = Field((10, 20), min_length=1, description="List lengths that metrics look at.")
     scenes: tuple[str, ...] = Field(("home", "next_basket", "discover", "rebuy"), description="Scenes judged.")
     bootstrap_samples: int = Field(1000, ge=100)
