@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -15,12 +15,15 @@ RepeatPolicy = Literal["allow", "exclude", "only"]
 START_POINTS: Final = ("history", "seeds", "basket")
 
 
+Weight: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class SceneConfig(BaseModel):
     """The recipe of a scene: a named place with its own sources, weights and rules."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sources: dict[str, float] = Field(
+    sources: dict[str, Weight] = Field(
         description="Weight of each source in the blend; a source not named is not asked."
     )
     among: str = Field(
@@ -123,6 +126,8 @@ class PipelineConfig(BaseModel):
         for scene in self.scenes.values():
             for name in scene.asks:
                 _known_source(name)
+            if scene.ranker and scene.ranker not in self.all_scenes:
+                raise ValueError(f"ranker: there is no scene '{scene.ranker}' whose ranker could order this one")
         return self
 
     def source(self, name: str) -> BaseModel:

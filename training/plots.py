@@ -1,6 +1,8 @@
 """Pictures of a run for people: PNG files drawn without a display and without global state."""
 
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,6 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.text import Text
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
@@ -31,6 +35,10 @@ PALETTE: Final = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#7a5ea8", "#8c564b", "#4d4d4d",
 )  # fmt: skip
 OTHERS: Final = "#c9d0d6"
+CHINESE: Final = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "PingFang SC",
+    "Microsoft YaHei", "SimHei", "Droid Sans Fallback",
+)  # fmt: skip
 MAP_ITEMS: Final = 1500
 MAP_STEPS: Final = 500
 MAP_SOURCES: Final = ("als", "hybrid", "content_based")
@@ -302,5 +310,17 @@ def _words(scene: str) -> str:
 def _save(figure: Figure, path: Path) -> Path:
     FigureCanvasAgg(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
+    for text in figure.findobj(Text):
+        text.set_fontfamily(_families())
+    with warnings.catch_warnings():
+        # Where no font of the machine has Chinese characters a picture shows boxes; the names are in the report.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
     return path
+
+
+@lru_cache(maxsize=1)
+def _families() -> list[str]:
+    """Fonts to look a character up in: the standard one, then those of the machine that have Chinese."""
+    there = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in CHINESE if name in there)]

@@ -22,6 +22,7 @@ class NewestConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     half_life_days: float = Field(14.0, gt=0, description="Age at which an arrival is half as fresh as one of today.")
+    window_days: float = Field(90.0, gt=0, description="What came longer ago is no arrival any more.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +48,9 @@ class NewestModel:
         return fresh
 
     def candidates(self, query: Query, limit: int) -> Candidates:
-        """Return the newest arrivals, the same for everybody."""
+        """Return the newest arrivals of the window, the same for everybody."""
         newest = self.order[:limit]
+        newest = newest[self.arrived_at[newest] > query.moment - self.config.window_days * DAY_US]
         score = self._freshness(query, newest)
         # Arrivals of one day are equally fresh at the day's moment; among equals the index decides.
         again = np.lexsort((newest, -score))

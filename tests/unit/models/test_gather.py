@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from features.errors import ContractError
 from models.catalogue import SOURCES
-from models.config import SceneConfig
+from models.config import SceneConfig, validated_pipeline_config
 from models.gather import ask_scorers, candidates_of, gather_candidates
 from tests.worlds import query, two_tastes
 
@@ -69,3 +70,14 @@ def test_scorers_order_what_others_found_and_propose_nothing():
     scored = sources["own_kinds"].score(asked, heard["own_kinds"].item_idx)
     assert set(heard["own_kinds"].item_idx.tolist()) <= set(items.tolist())
     assert heard["own_kinds"].score.tolist() == scored.tolist() == sorted(scored.tolist(), reverse=True)
+
+
+@pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
+def test_a_weight_is_a_number_from_zero_on(weight):
+    with pytest.raises(ValidationError):
+        SceneConfig(sources={"popular": weight})
+
+
+def test_a_ranker_is_that_of_a_scene():
+    with pytest.raises(ContractError, match="no scene 'nope'"):
+        validated_pipeline_config({"scenes": {"home": {"ranker": "nope"}}}, "pond.toml")

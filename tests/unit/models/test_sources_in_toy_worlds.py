@@ -189,3 +189,11 @@ def test_a_model_written_before_words_were_kept_answers_and_takes_nothing_in():
     asking = query(WORLD, "tea-3")
     assert names(WORLD, grown.candidates(asking, 3)) == names(WORLD, full.candidates(asking, 3))
     assert np.isnan(grown.score(asking, items.idxs(["twin"]))).all()
+
+
+def test_what_came_long_ago_is_no_arrival():
+    toy = world([("ann", "tea", 1), ("ann", "milk", 100)], as_of=110)
+    found = fit_newest(toy, NewestConfig(), rng()).candidates(query(toy), 10)
+    assert names(toy, found) == ["milk"]
+    everything = fit_newest(toy, NewestConfig(window_days=200), rng()).candidates(query(toy), 10)
+    assert names(toy, everything) == ["milk", "tea"]
