@@ -65,6 +65,11 @@ class TuneReport:
     warnings: tuple[str, ...]
 
     @property
+    def worse(self) -> tuple[str, ...]:
+        """Scenes in which those who had no say are significantly worse off."""
+        return tuple(name for name, found in self.comparisons.items() if found.difference.high < 0)
+
+    @property
     def verdict(self) -> str:
         """The result in plain words."""
         if len(self.trials) < 2:
@@ -72,8 +77,7 @@ class TuneReport:
         if not self.changes:
             return "Nothing that was tried is better than the current settings: keep them."
         higher = [name for name, found in self.comparisons.items() if found.difference.low > 0]
-        lower = [name for name, found in self.comparisons.items() if found.difference.high < 0]
-        parts = []
+        parts, lower = [], self.worse
         if higher:
             parts.append(f"significantly better in {', '.join(higher)}")
         if lower:

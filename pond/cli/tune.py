@@ -54,7 +54,11 @@ def tune(
     if found.changes:
         tree = differences(merge_settings(opened, session.environ), found.settings)
         write_tuned(out, _comment(found), tree)
-        session.say(f"Settings are in {out}; use them with: pond train --shop {shop} --config {out}")
+        use = f"pond train --shop {shop} --config {out}"
+        if found.worse:
+            session.say(f"Settings are in {out}, but think before you use them ({use}): some scenes lose by them.")
+        else:
+            session.say(f"Settings are in {out}; use them with: {use}")
     if found.interrupted:
         raise typer.Abort
 

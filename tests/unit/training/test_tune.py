@@ -1,7 +1,7 @@
 """Tuning finds what is known to be better, goes on where it stopped, and never looks at what releases are judged by."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,7 @@ from features.lake import Lake
 from features.shop import create_shop
 from tests import worlds
 from training.bench import Bench, Scale, tuning_split
+from training.metrics import Interval
 from training.settings import TrainingSettings, merge_settings
 from training.split import split_all
 from training.tune import NOTICED, Limit, tune
@@ -75,6 +76,11 @@ def test_better_weights_are_found_confirmed_and_taken_over(shop):
     assert home.difference.n == report.n_confirming == 16
     assert math.isclose(home.tuned - home.current, home.difference.mean, abs_tol=1e-6)
     assert "significantly better in home" in report.verdict
+    assert report.worse == ()
+    lost = replace(home, difference=Interval(mean=-0.2, low=-0.3, high=-0.1, n=16))
+    regretted = replace(report, comparisons={"home": lost})
+    assert regretted.worse == ("home",)
+    assert "significantly worse in home" in regretted.verdict
     assert {change.name for change in report.changes} == set(report.best.values)
     assert report.settings.pipeline.digest != merge_settings(shop, {}, sets=SETS).pipeline.digest
 
