@@ -58,8 +58,10 @@ class Entities:
     def codes(self, column: str, depth: int | None = None) -> tuple[Int32s, tuple[str, ...]]:
         """Return a text column as (codes int32 [n], -1 for null, and the labels by code, sorted).
 
-        `depth` cuts a path such as `a/b/c` after that many parts.
+        `depth` cuts a path such as `a/b/c` after that many parts. A column that is not there is null everywhere.
         """
+        if column not in self.frame.columns:
+            return np.full(len(self.frame), -1, np.int32), ()
         texts = self.frame[column].cast(pl.String)
         if depth is not None:
             texts = texts.str.split("/").list.head(depth).list.join("/")

@@ -118,11 +118,7 @@ def fit_item_facts(dataset: Dataset) -> ItemFacts:
     buyers = np.bincount(lines.item[opens], minlength=n_items).astype(np.float64)
     hazard, log_gap_days, log_gap_baskets, rebuyers = _repurchase(lines, opens, n_items)
     rate = _shrunk(rebuyers, buyers, REBUY_PRIOR)
-    category = (
-        dataset.products.codes("category")[0]
-        if "category" in dataset.products.frame.columns
-        else np.full(n_items, -1, np.int32)
-    )
+    category = dataset.products.codes("category")[0]
     kinds = fit_kind_facts(dataset, category, rebuyers, buyers, lines.customer[opens], lines.item[opens])
     return ItemFacts(
         phase, _f32(baskets), _f32(buyers), _f32(rate), _f32(hazard), _f32(log_gap_days), _f32(log_gap_baskets),

@@ -72,7 +72,7 @@ def fit_kind_facts(
     priced = ~np.isnan(bought.price)
     last = int(bought.at[priced].max(initial=0))
     lately = bought.where(priced & (bought.at > last - LATELY_DAYS * DAY_US))
-    brand = products.codes("brand")[0] if "brand" in products.frame.columns else np.full(n_items, -1, np.int32)
+    brand = products.codes("brand")[0]
     values, lift = _lifts(dataset, customer, item, buyers)
     return KindFacts(
         brand, _group_rates(category, rebuyers, buyers), mean_prices(lately, n_items), _discounts(dataset), values, lift

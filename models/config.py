@@ -192,7 +192,9 @@ def validated_pipeline_config(settings: Mapping[str, Any], origin: str) -> Pipel
     scenes = merged.get("scenes", {})
     if isinstance(scenes, Mapping):
         merged["scenes"] = {
-            name: DEFAULT_SCENES[name].model_dump() | dict(given) if name in DEFAULT_SCENES else given
+            name: DEFAULT_SCENES[name].model_dump() | dict(given)
+            if name in DEFAULT_SCENES and isinstance(given, Mapping)
+            else given
             for name, given in scenes.items()
         }
     try:

@@ -62,7 +62,7 @@ RISE: Final = 1.2  # this week's share of the sales over the month's
 HABIT_BASKETS: Final = 2.0  # decayed purchases of a category or brand that make a habit
 MANY_REBUY: Final = 0.3
 LIKE_PRICE: Final = 0.2  # of the customer's usual price, either way
-HABIT_SHARE: Final = 0.1  # of the customer's purchases that make a brand his
+HABIT_SHARE: Final = 0.2  # of the customer's purchases that make a category or a brand his
 LESS: Final = 0.05  # of a price that makes a promotion worth a word
 FOND: Final = 0.2  # log of how much more customers like this one buy it
 
@@ -138,7 +138,8 @@ def _lately(asked: _Asked) -> Reason | None:
 
 def _category(asked: _Asked) -> Reason | None:
     category = asked.items.category[asked.item_idx]
-    if category < 0 or not asked.at("category_decayed") >= HABIT_BASKETS:
+    often = asked.at("category_decayed") >= HABIT_BASKETS and asked.at("category_share") >= HABIT_SHARE
+    if category < 0 or not often:
         return None
     return reason("category_habit", category=asked.items.paths[category].rsplit("/", 1)[-1])
 
@@ -166,7 +167,8 @@ def _brand(asked: _Asked) -> Reason | None:
 
 def _promotion(asked: _Asked) -> Reason | None:
     below, spared = 1.0 - exp(asked.at("price_lately")), asked.at("member_discount")
-    if below >= LESS:  # NaN is not
+    # What was lately when the release was made is not for ever: something of it must have been sold this week.
+    if below >= LESS and asked.at("popular_7d") > 0:  # NaN is neither
         return reason("price_down", percent=round(100 * below))
     return reason("member_price", percent=round(100 * spared)) if spared >= LESS else None
 

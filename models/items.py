@@ -65,8 +65,7 @@ class ItemTable:
         """Take the products as a dataset knows them."""
         frame = products.frame
         created = _column(frame, "created_at")
-        has_category = "category" in frame.columns
-        category, paths = products.codes("category") if has_category else (np.full(len(frame), -1, np.int32), ())
+        category, paths = products.codes("category")
         return cls(
             products.ids, {}, _texts(frame, "title"), _texts(frame, "brand"), category, paths,
             price=np.array([np.nan if x is None else x for x in _column(frame, "price")], np.float32),

@@ -41,7 +41,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "Most buy this again after about {gap:days}; you last did {days:days} ago",
     ),
     "category_habit": ("您常买「{category}」", "You often buy “{category}”"),
-    "rebought": ("{percent}% 的买家会再次购买", "{percent} % of its buyers buy it again"),
+    "rebought": ("预计约 {percent}% 的买家会再次购买", "An estimated {percent} % of its buyers buy it again"),
     "trending": (
         "本周热销,占全店销量的比例较近四周高 {percent}%",
         "Selling well this week: its share of sales is {percent} % above that of four weeks",

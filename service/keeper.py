@@ -118,15 +118,26 @@ class Drain:
         ranges: dict[str, tuple[str, str, str]] = {}
         entries: dict[str, list[Entry]] = {}
         for partition in self._partitions:
-            prefix = partition_prefix(self._shop, partition)
             async with state_errors():
-                epoch = (await ask(self._client, "HGET", prefix + b"meta", "epoch") or b"").decode()
-                start = self._mark(ANCHOR, partition, epoch)
-                found = await ask(self._client, "XRANGE", prefix + b"journal", f"({start}", "+", "COUNT", BATCH)
+                epoch, found = await self._above(partition)
             if found:
                 entries[partition] = [decode(*entry) for entry in found]
                 ranges[partition] = (epoch, entries[partition][0].id, entries[partition][-1].id)
         return ranges, entries
+
+    async def _above(self, partition: str) -> tuple[str, list[tuple[bytes, Any]]]:
+        """Read a partition's epoch and its entries above the resume point.
+
+        A journal may begin, or begin anew, between the two looks; entries under another epoch than theirs would be
+        drained again under their own. Epochs are never used twice: the same one before and after is the entries'.
+        """
+        prefix = partition_prefix(self._shop, partition)
+        while True:
+            epoch = await ask(self._client, "HGET", prefix + b"meta", "epoch") or b""
+            start = self._mark(ANCHOR, partition, epoch.decode())
+            found = await ask(self._client, "XRANGE", prefix + b"journal", f"({start}", "+", "COUNT", BATCH)
+            if not found or epoch == await ask(self._client, "HGET", prefix + b"meta", "epoch"):
+                return epoch.decode(), found
 
     def _mark(self, table: str, partition: str, epoch: str) -> str:
         mark = self._marks[table].get(partition, NOTHING_YET)

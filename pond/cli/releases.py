@@ -52,6 +52,9 @@ def gates_in_short(gates: Mapping[str, str]) -> str:
     if passed + len(failed) < len(judged):
         verdicts = [said.partition(";")[0] for said in judged.values()]
         return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
+    unjudged = sum(said.endswith("too few to judge") for said in judged.values())
+    if unjudged == len(judged):
+        return "too few customers to judge"
     first = " (first: serves anyway)" if failed and "first" in gates else ""
     return f"{passed}/{len(judged)} pass" + (f"; failed: {', '.join(failed)}{first}" if failed else "")
 

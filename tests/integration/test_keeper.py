@@ -232,3 +232,45 @@ def test_a_full_disk_is_said_and_nothing_is_lost(world, shop):
         assert len(ids(lake)) == 60
 
     world(story)
+
+
+class Meanwhile:
+    """The server's own client; `happens` comes to pass right before the first journal is read."""
+
+    def __init__(self, client, happens):
+        self._client, self._happens = client, happens
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    async def execute_command(self, *command):
+        if command[0] == "XRANGE" and self._happens is not None:
+            happens, self._happens = self._happens, None
+            await happens()
+        return await self._client.execute_command(*command)
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_journal_that_begins_while_it_is_read_is_drained_once(world, shop, tmp_path, emptied):
+    """Its first entry comes between the look at the epoch and the look at the entries; decisions have no second net."""
+    first = [decision(f"c{n}") for n in range(200)]
+    first = next(d for d in first if partition_of(d.customer_id, PARTITIONS) == "0")
+
+    async def story(state, drain, lake):
+        if emptied:
+            await fill(state, shop)
+            assert (await drain().run()).entries == 64
+
+        async def happens():
+            if emptied:
+                await state.client.flushall()
+            assert await state.log_decision(shop, first) == "stored"
+
+        surprised = Drain(Meanwhile(state.client, happens), shop, lake, tmp_path / "rejects", PARTITIONS)
+        await surprised.run()
+        await surprised.run()
+        await drain().run()
+        known = lake.scan("decisions").collect()["decision_id"].to_list()
+        assert known.count(first.decision_id) == 1
+
+    world(story)
