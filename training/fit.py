@@ -145,6 +145,22 @@ def fit_models(
         models = fit_sources(dataset, config, progress, only, memo)
         said = "standard weights: there is nothing to learn from yet"
         return Fitted(models, {}, dict.fromkeys((*scenes, *blended), said))
+    fitted = _fit_and_learn(dataset, config, scope, progress, split, before)
+    rankers, notes = fitted.models.rankers, fitted.notes
+    blends: dict[str, LearnedBlend] = {}
+    for scene in (name for name in blended if config.all_scenes[name].ranker not in rankers):
+        with progress.step(f"learn to blend {scene}") as advance, threadpool_limits(limits=1):
+            blend, said = learn_blend(before.models, split, scene, advance)
+        notes[scene] = f"{notes[scene]}; {said}" if scene in notes else said
+        blends |= {scene: blend} if blend else {}
+    return replace(fitted, models=replace(fitted.models, blends=blends))
+
+
+def _fit_and_learn(
+    dataset: Dataset, config: PipelineConfig, scope: FitScope, progress: ProgressReport, split: Split, before: Fitted
+) -> Fitted:
+    """Fit the sources on everything, and beside them rankers on what the models before answer."""
+    scenes, only, memo = scope.rankers(config), scope.sources(config), scope.memo
     lessons: dict[str, RankingRows] = {}
     learning: dict[str, Future[tuple[dict[str, RankerModel], dict[str, str]]]] = {}
     # Describing questions holds Python's lock, fitting sources mostly does not: a thread for each shares two cores
@@ -168,13 +184,7 @@ def fit_models(
             learned_rankers = [learning[scene].result() for scene in scenes]
     rankers = {scene: ranker for made, _ in learned_rankers for scene, ranker in made.items()}
     notes = {scene: said for _, told in learned_rankers for scene, said in told.items()}
-    blends: dict[str, LearnedBlend] = {}
-    for scene in (name for name in blended if config.all_scenes[name].ranker not in rankers):
-        with progress.step(f"learn to blend {scene}") as advance, threadpool_limits(limits=1):
-            blend, said = learn_blend(before.models, split, scene, advance)
-        notes[scene] = f"{notes[scene]}; {said}" if scene in notes else said
-        blends |= {scene: blend} if blend else {}
-    return Fitted(replace(models, rankers=rankers, blends=blends), lessons, notes)
+    return Fitted(replace(models, rankers=rankers), lessons, notes)
 
 
 def _ranker(

@@ -1,17 +1,12 @@
 """Pictures of a run for people: PNG files drawn without a display and without global state."""
 
-import warnings
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
-from matplotlib.text import Text
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
@@ -20,11 +15,11 @@ from features.arrays import Float32s, Float64s, Int32s
 from models.rank.ranker import RankerModel
 from models.release import Models
 from training.baselines import FREQUENCY, POPULARITY
+from training.canvas import save_figure
 from training.evaluate import INCUMBENT, POND, EvaluationReport, LengthRow, SceneReport
 from training.metrics import Reach
 from training.publish import ProductVectors
 
-DPI: Final = 150
 INK, FAINT, PAPER = "#22303c", "#d9dee3", "#ffffff"
 COLOURS: Final[Mapping[str, str]] = {POND: "#0b6e74", FREQUENCY: "#e08e3c", POPULARITY: "#9aa5ae", INCUMBENT: "#7a5ea8"}
 LABELS: Final[Mapping[str, str]] = {
@@ -35,10 +30,6 @@ PALETTE: Final = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#7a5ea8", "#8c564b", "#4d4d4d",
 )  # fmt: skip
 OTHERS: Final = "#c9d0d6"
-CHINESE: Final = (
-    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "PingFang SC",
-    "Microsoft YaHei", "SimHei", "Droid Sans Fallback",
-)  # fmt: skip
 MAP_ITEMS: Final = 1500
 MAP_STEPS: Final = 500
 MAP_SOURCES: Final = ("als", "hybrid", "content_based")
@@ -53,7 +44,7 @@ def draw_report(report: EvaluationReport, directory: Path) -> list[Path]:
         "coverage_popularity.png": _coverage_popularity(report),
         "sources.png": _sources(report),
     }
-    return [_save(figure, directory / name) for name, figure in drawn.items()]
+    return [save_figure(figure, directory / name) for name, figure in drawn.items()]
 
 
 def draw_product_map(
@@ -77,7 +68,7 @@ def draw_product_map(
     places = _flattened(vectors[there] / length[there, None], seed)
     department = models.items.families(order[there].astype(np.int32), 1)
     names = {int(g): p.split("/")[0] for g, p in zip(models.items.ancestors[0], models.items.paths, strict=False)}
-    return _save(_map_figure(places, department, names, n_baskets[order[there]]), path)
+    return save_figure(_map_figure(places, department, names, n_baskets[order[there]]), path)
 
 
 def _flattened(vectors: Float32s, seed: int) -> Float64s:
@@ -144,7 +135,7 @@ def draw_rankers(rankers: Mapping[str, RankerModel], directory: Path) -> list[Pa
         axes.barh([name.replace("_", " ") for name, _ in shares], values, 0.7, color=COLOURS[POND])
         _plain(axes, "x")
         _title(axes, f"What the ranker of {_words(scene)} looks at", "% of the gain, mean over its forests")
-        drawn.append(_save(figure, directory / f"ranker_{scene}.png"))
+        drawn.append(save_figure(figure, directory / f"ranker_{scene}.png"))
     return drawn
 
 
@@ -305,22 +296,3 @@ def _length(row: LengthRow) -> str:
 
 def _words(scene: str) -> str:
     return scene.replace("_", " ")
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    FigureCanvasAgg(figure)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for text in figure.findobj(Text):
-        text.set_fontfamily(_families())
-    with warnings.catch_warnings():
-        # Where no font of the machine has Chinese characters a picture shows boxes; the names are in the report.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
-    return path
-
-
-@lru_cache(maxsize=1)
-def _families() -> list[str]:
-    """Fonts to look a character up in: the standard one, then those of the machine that have Chinese."""
-    there = {font.name for font in fontManager.ttflist}
-    return ["DejaVu Sans", *(name for name in CHINESE if name in there)]

@@ -28,7 +28,7 @@ DOORS: Final = {
     "sklearn": ("models/", "training/plots.py"),
     "optuna": ("training/study.py",),
     "mlflow": ("training/tracking.py", "training/registry.py"),
-    "matplotlib": ("training/plots.py",),
+    "matplotlib": ("training/plots.py", "training/canvas.py"),
     "pyspark": ("training/engines/",),
     "fastapi": ("service/",),
     "starlette": ("service/",),

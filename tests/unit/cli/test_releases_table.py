@@ -12,6 +12,7 @@ from pond.cli.releases import gates_in_short
         ({"a.home.recall@10": "pass; …", "a.home.ndcg@10": "pass; …"}, "2/2 pass"),
         ({"a.home.recall@10": "pass; …", "a.home.ndcg@10": "FAIL; …"}, "1/2 pass; failed: a.home.ndcg@10"),
         ({"a.home.recall@10": "FAIL; …", "first": "…"}, "0/1 pass; failed: a.home.recall@10 (first: serves anyway)"),
+        ({"a.home.recall@10": "pass; …: too few to judge", "first": "…"}, "too few customers to judge"),
         ({"a": "better; …", "b": "even; …", "c": "better; …"}, "2 better, 1 even"),
     ],
 )

@@ -53,6 +53,7 @@ def test_values_are_read_as_toml_and_else_as_text(shop):
         (["sources.nosuch.x=1"], UsageError, "no source"),
         (["training.scenes=['nowhere']"], UsageError, "no scene 'nowhere'"),
         (["training.seed.deep=1"], UsageError, "not a section"),
+        (["scenes.home=5"], UsageError, "--set scenes.home=5 cannot be used"),
     ],
 )
 def test_a_mistake_is_named(shop, sets, error, words):
