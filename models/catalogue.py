@@ -13,7 +13,7 @@ from models.recommenders.content_based import ContentBasedConfig, ContentBasedMo
 from models.recommenders.ease import EaseConfig, EaseModel, fit_ease
 from models.recommenders.gf_cf import GfCfConfig, GfCfModel, fit_gf_cf
 from models.recommenders.hybrid import HybridConfig, HybridModel, fit_hybrid
-from models.recommenders.itemknn import ItemKnnConfig, ItemKnnModel, fit_itemknn
+from models.recommenders.itemknn import ASPECTS, ItemKnnConfig, ItemKnnModel, fit_itemknn
 from models.recommenders.newest import NewestConfig, NewestModel, fit_newest
 from models.recommenders.next_basket import NextBasketConfig, NextBasketModel, fit_next_basket
 from models.recommenders.own_kinds import OwnKindsConfig, OwnKindsModel, fit_own_kinds
@@ -26,12 +26,21 @@ from models.seams import CandidateSource
 
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
-    """How a source is configured, fitted and read back; `of_catalogue`: fitted on the products alone, no events."""
+    """How a source is configured, fitted and read back.
+
+    Attributes
+    ----------
+    of_catalogue : bool
+        Fitted on the products alone, no events.
+    aspects : tuple of str
+        What it can say beside its score (`seams.ManySided`); a recipe hears them as `<source>.<aspect>`.
+    """
 
     config: type[BaseModel]
     model: type[CandidateSource]
     fit: Callable[[Dataset, Any, np.random.Generator], CandidateSource]
     of_catalogue: bool = False
+    aspects: tuple[str, ...] = ()
 
 
 SOURCES: Final[dict[str, SourceEntry]] = {
@@ -39,7 +48,7 @@ SOURCES: Final[dict[str, SourceEntry]] = {
     "repeat": SourceEntry(RepeatConfig, RepeatModel, fit_repeat),
     "next_basket": SourceEntry(NextBasketConfig, NextBasketModel, fit_next_basket),
     "userknn": SourceEntry(UserKnnConfig, UserKnnModel, fit_userknn),
-    "itemknn": SourceEntry(ItemKnnConfig, ItemKnnModel, fit_itemknn),
+    "itemknn": SourceEntry(ItemKnnConfig, ItemKnnModel, fit_itemknn, aspects=ASPECTS),
     "sequence": SourceEntry(SequenceConfig, SequenceModel, fit_sequence),
     "gf_cf": SourceEntry(GfCfConfig, GfCfModel, fit_gf_cf),
     "ease": SourceEntry(EaseConfig, EaseModel, fit_ease),

@@ -32,7 +32,9 @@ class SceneConfig(BaseModel):
         "Empty: every source proposes.",
     )
     scorers: tuple[str, ...] = Field(
-        (), description="Sources that propose nothing here; the ranker hears what they think of what the others found."
+        (),
+        description="Sources that propose nothing here, or aspects of sources (`itemknn.nearest`); the ranker hears "
+        "what they think of what the others found.",
     )
     start_from: Literal["history", "seeds", "basket"] = Field(
         "history", description="What the personal sources look at: the history, the items named, or the basket."
@@ -68,13 +70,18 @@ class SceneConfig(BaseModel):
 
     @property
     def heard(self) -> tuple[str, ...]:
-        """Sources whose scores are features of the ranker, in order: those that propose, then the scorers."""
+        """What the ranker hears, in order: the sources that propose, then the scorers."""
         return (*self.sources, *(name for name in self.scorers if name not in self.sources))
+
+    @property
+    def heard_sources(self) -> tuple[str, ...]:
+        """Sources that `heard` comes from, each once."""
+        return tuple(dict.fromkeys(name.partition(".")[0] for name in self.heard))
 
     @property
     def asks(self) -> tuple[str, ...]:
         """Every source that an answer may ask."""
-        return (*self.heard, *self.fallback)
+        return (*self.heard_sources, *self.fallback)
 
 
 DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
@@ -89,7 +96,7 @@ DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
     "discover": SceneConfig(
         sources={"itemknn": 0.3, "next_basket": 0.2, "userknn": 0.6, "als": 0.6, "popular": 0.02},
         repeat_policy="exclude", candidates=150, depth=6, rank_offset=30.0, category_decay=0.97, ranker="discover",
-        scorers=("content_based", "own_kinds"),
+        scorers=("content_based", "own_kinds", "itemknn.nearest", "itemknn.reverse"),
     ),
     "next_basket": SceneConfig(
         sources={"repeat": 1.0, "next_basket": 0.3, "sequence": 0.2, "itemknn": 0.05, "popular": 0.05},
@@ -126,6 +133,8 @@ class PipelineConfig(BaseModel):
         for scene in self.scenes.values():
             for name in scene.asks:
                 _known_source(name)
+            for name in scene.scorers:
+                _known_aspect(name)
             if scene.ranker and scene.ranker not in self.all_scenes:
                 raise ValueError(f"ranker: there is no scene '{scene.ranker}' whose ranker could order this one")
         return self
@@ -168,6 +177,12 @@ class PipelineConfig(BaseModel):
 def _known_source(name: str) -> None:
     if name not in SOURCES:
         raise ValueError(f"there is no source '{name}'; known are {', '.join(SOURCES)}")
+
+
+def _known_aspect(name: str) -> None:
+    source, _, aspect = name.partition(".")
+    if aspect and aspect not in SOURCES[source].aspects:
+        raise ValueError(f"there is no '{name}'; aspects of {source}: {', '.join(SOURCES[source].aspects) or 'none'}")
 
 
 def _check_source(name: str, settings: Mapping[str, Any]) -> None:

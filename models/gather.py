@@ -5,6 +5,7 @@ say on what the others found. A recipe may keep to the finds of one source (`amo
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from features.arrays import Int32s
 from models.config import SceneConfig
 from models.errors import CannotServe
 from models.query import NOTHING, Candidates, Query, top_candidates
-from models.seams import CandidateSource
+from models.seams import CandidateSource, ManySided
 
 
 def gather_candidates(
@@ -39,9 +40,9 @@ def gather_candidates(
     return found, degraded
 
 
-def _ordered(source: CandidateSource, query: Query, item_idx: Int32s) -> Candidates:
-    """Let a source order what another found; what it cannot score it does not name."""
-    score = source.score(query, item_idx)
+def _ordered(source: CandidateSource, query: Query, item_idx: Int32s, aspect: str = "") -> Candidates:
+    """Let a source, or one aspect of it, order what another found; what it cannot score it does not name."""
+    score = cast("ManySided", source).aspect(aspect, query, item_idx) if aspect else source.score(query, item_idx)
     known = np.isfinite(score)
     return top_candidates(item_idx[known], score[known], len(item_idx))
 
@@ -53,11 +54,12 @@ def ask_scorers(
     heard: dict[str, Candidates] = {}
     degraded: list[str] = []
     for name in recipe.heard[len(recipe.sources) :]:
-        if name not in sources:
+        source, aspect = sources.get(name.partition(".")[0]), name.partition(".")[2]
+        if source is None:
             degraded.append(f"{name}: not in this release")
             continue
         try:
-            heard[name] = _ordered(sources[name], query, item_idx)
+            heard[name] = _ordered(source, query, item_idx, aspect)
         except CannotServe as error:
             degraded.append(str(error))
     return heard, degraded

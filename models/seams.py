@@ -77,6 +77,19 @@ class Explaining(Protocol):
 
 
 @runtime_checkable
+class ManySided(CandidateSource, Protocol):
+    """A source that can say more of an item than its score, which is a sum, lets through.
+
+    An aspect's values mean the same in every query and after every fit (shares, probabilities): a ranker hears them as
+    they are, while scores are only compared within one query.
+    """
+
+    def aspect(self, name: str, query: Query, item_idx: Int32s) -> Float32s:
+        """Return float32 [n], NaN for items unknown to the source and for a stranger; a name it lacks is a KeyError."""
+        ...
+
+
+@runtime_checkable
 class Growing(CandidateSource, Protocol):
     """A source that can take in products which came after training, by what is told of them.
 

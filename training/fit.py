@@ -200,7 +200,7 @@ def _asked_alike(models: Models, scene: str) -> tuple[Hashable, ...]:
     config, recipe = models.config, models.config.all_scenes[scene]
     ordering = {"fallback", "category_decay", "category_depth"}
     return (
-        *((name, models.sources[name]) for name in recipe.heard), recipe.model_dump_json(exclude=ordering),
+        *((name, models.sources[name]) for name in recipe.heard_sources), recipe.model_dump_json(exclude=ordering),
         config.seed, config.ranker.negatives, config.ranker.max_questions,
     )  # fmt: skip
 
@@ -216,5 +216,5 @@ def _earlier(
     split = scope.memo.once((dataset, "split"), lately, partial(split_all, dataset, lately))
     # What only blends ask is not fitted once more for them: it keeps its standard weight until the release learns.
     learned = scope.rankers(config) or scope.blended(config)
-    asked = {name for scene in learned for name in config.all_scenes[scene].heard}
+    asked = {name for scene in learned for name in config.all_scenes[scene].heard_sources}
     return split, Fitted(fit_sources(split.known, config, progress, asked, scope.memo), {}, {})

@@ -46,7 +46,8 @@ def cause_of(feature: str) -> str:
     for prefix in ("share_", "rank_"):
         if feature.startswith(prefix):
             return feature.removeprefix(prefix)
-    return REST
+    source, is_aspect, _ = feature.partition(".")
+    return source if is_aspect else REST
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class RankerModel:
     Attributes
     ----------
     sources : tuple of str
-        Sources whose scores are features, in order.
+        Sources whose scores are features, and aspects of sources (`itemknn.nearest`), in order.
     """
 
     config: RankerConfig
@@ -183,7 +183,12 @@ class RankedCandidates:
 
 def feature_names(sources: tuple[str, ...]) -> tuple[str, ...]:
     """Columns of `ranking_matrix`."""
-    return (*FEATURES, *(f"{what}_{name}" for name in sources for what in ("share", "rank")))
+    return (*FEATURES, *(column for name in sources for column in _columns_of(name)))
+
+
+def _columns_of(name: str) -> tuple[str, ...]:
+    """Columns of a source, or the one of an aspect, which is a feature as it is."""
+    return (name,) if "." in name else (f"share_{name}", f"rank_{name}")
 
 
 def ranking_matrix(
@@ -193,19 +198,23 @@ def ranking_matrix(
 
     Items that came after training are unknown to every table: their features are those of an item without facts.
     """
-    matrix = np.full((len(item_idx), len(FEATURES) + 2 * len(sources)), np.nan, np.float32)
+    matrix = np.full((len(item_idx), len(feature_names(sources))), np.nan, np.float32)
     known = item_idx < facts.n_items
     matrix[known, : len(FEATURES)] = feature_matrix(
         query.history, item_idx[known], query.moment, facts, query.attributes
     )
-    for column, name in enumerate(sources):
+    after = len(FEATURES)
+    for name in sources:
+        at, after = after, after + len(_columns_of(name))
         candidates = found.get(name)
         if candidates is None or not len(candidates):
             continue
         by_item = np.argsort(candidates.item_idx)
         listed = candidates.item_idx[by_item]
+        if "." in name:
+            matrix[:, at] = score_of_listed(item_idx, listed, candidates.score[by_item])
+            continue
         best = max(float(candidates.score[0]), 1e-12)
-        at = len(FEATURES) + 2 * column
         matrix[:, at] = score_of_listed(item_idx, listed, (candidates.score / best)[by_item])
         ranks = np.log1p(np.arange(len(candidates), dtype=np.float32))
         matrix[:, at + 1] = score_of_listed(item_idx, listed, ranks[by_item])

@@ -7,6 +7,7 @@ S[i, j] = Σ_u (A[u, i] / d_i)^α (A[u, j] / d_u)^α / d_j^β. β 0.5 with α 0.
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +23,12 @@ from models.recommenders.evidence import (
     score_of_listed,
     strongest_origin,
     votes_of_rows,
+    weighted_rows,
 )
+
+# What the sum of similarities hides: whether one thing of the history leads straight here or many lead near, and
+# whether who starts from here comes to the history.
+ASPECTS: Final = ("nearest", "reverse")
 
 
 class ItemKnnConfig(BaseModel):
@@ -73,6 +79,35 @@ class ItemKnnModel:
     def score(self, query: Query, item_idx: Int32s) -> Float32s:
         """Sum of similarities to the profile: float32 [n], NaN for what is no neighbour of it."""
         return score_of_listed(item_idx, *self._scored(query))
+
+    def aspect(self, name: str, query: Query, item_idx: Int32s) -> Float32s:
+        """Return one aspect of each item: float32 [n], as transition probabilities.
+
+        `nearest`: similarity from the item of the profile that is nearest to it; `reverse`: sum of the similarities
+        from it to the profile's items. The profile's weights play no part.
+        """
+        profile, n_items = self._profile(query)[0], self.neighbours.shape[0]
+        found = np.full(len(item_idx), np.nan, np.float32)
+        known = np.flatnonzero((item_idx >= 0) & (item_idx < n_items))
+        asked = {"nearest": self._nearest, "reverse": self._reverse}[name]
+        if len(profile):
+            found[known] = asked(profile, item_idx[known])
+        return found
+
+    def _nearest(self, profile: Int32s, item_idx: Int32s) -> Float32s:
+        place = np.full(self.neighbours.shape[0], -1, np.int32)
+        place[item_idx] = np.arange(len(item_idx), dtype=np.int32)
+        near, similarity = weighted_rows(self.neighbours, profile, np.ones(len(profile)))
+        at = place[near]
+        best = np.zeros(len(item_idx), np.float32)
+        np.maximum.at(best, at[at >= 0], similarity[at >= 0].astype(np.float32))
+        return best
+
+    def _reverse(self, profile: Int32s, item_idx: Int32s) -> Float32s:
+        is_own = np.zeros(self.neighbours.shape[0])
+        is_own[profile] = 1.0
+        reached: Float32s = (self.neighbours[item_idx] @ is_own).astype(np.float32)
+        return reached
 
     def because(self, query: Query, item_idx: int) -> int:
         """Return the profile's item whose vote for `item_idx` is the greatest, -1 when none votes for it."""

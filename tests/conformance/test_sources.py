@@ -13,7 +13,7 @@ from models.artifact import load_value, save_value
 from models.catalogue import SOURCES
 from models.items import ItemTable
 from models.query import Candidates, Query
-from models.seams import CandidateSource, Growing
+from models.seams import CandidateSource, Growing, ManySided
 from tests.worlds import day, history, query, two_tastes, world
 
 NOT_PERSONAL = {"popular", "newest"}
@@ -137,6 +137,56 @@ class TestSourceConformance:
             assert len(found) <= len(dataset.products)
             assert same(found, again.candidates(query(dataset, who), 5))
             model.candidates(query(dataset, who, seeds=["a", "p"]), 5)
+
+
+MANY_SIDED = [(name, aspect) for name, entry in SOURCES.items() for aspect in entry.aspects]
+
+
+def many_sided(model: CandidateSource) -> ManySided:
+    assert isinstance(model, ManySided)
+    return model
+
+
+def test_the_sources_with_aspects_are_those_whose_type_has_them() -> None:
+    assert {name for name in SOURCES if isinstance(fitted_to_world(name), ManySided)} == {
+        name for name, _ in MANY_SIDED
+    }
+
+
+@pytest.mark.parametrize(("name", "aspect"), MANY_SIDED)
+class TestAspectConformance:
+    every = np.arange(-1, len(WORLD.products) + 2, dtype=np.int32)
+
+    def test_each_item_has_a_number_and_unknown_ones_none(self, name: str, aspect: str) -> None:
+        for asked in questions(WORLD):
+            said = many_sided(fitted_to_world(name)).aspect(aspect, asked, self.every)
+            assert said.dtype == np.float32
+            assert said.shape == self.every.shape
+            assert np.isnan(said[[0, -2, -1]]).all()
+        known = many_sided(fitted_to_world(name)).aspect(aspect, query(WORLD, "tea-3"), self.every)[1:-2]
+        assert np.isfinite(known).all()
+        assert len(np.unique(known)) > 1
+
+    def test_of_a_stranger_nothing_is_said(self, name: str, aspect: str) -> None:
+        assert np.isnan(many_sided(fitted_to_world(name)).aspect(aspect, query(WORLD), self.every)).all()
+
+    def test_the_company_of_other_items_changes_nothing(self, name: str, aspect: str) -> None:
+        model, asked = many_sided(fitted_to_world(name)), query(WORLD, "tea-3")
+        alone = [model.aspect(aspect, asked, self.every[i : i + 1]).tobytes() for i in range(len(self.every))]
+        assert b"".join(alone) == model.aspect(aspect, asked, self.every).tobytes()
+        assert model.aspect(aspect, asked, np.empty(0, np.int32)).shape == (0,)
+
+    def test_a_name_it_does_not_have_is_a_key_error(self, name: str, aspect: str) -> None:
+        with pytest.raises(KeyError):
+            many_sided(fitted_to_world(name)).aspect(f"no {aspect}", query(WORLD, "tea-3"), self.every)
+
+    def test_saved_and_loaded_it_says_the_same(self, name: str, aspect: str, tmp_path: Path) -> None:
+        model = many_sided(fitted_to_world(name))
+        save_value(model, tmp_path / "model")
+        again = many_sided(load_value(SOURCES[name].model, tmp_path / "model"))
+        for asked in questions(WORLD):
+            said, repeated = (each.aspect(aspect, asked, self.every) for each in (model, again))
+            assert said.tobytes() == repeated.tobytes()
 
 
 CAME = [

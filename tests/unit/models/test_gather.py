@@ -72,6 +72,23 @@ def test_scorers_order_what_others_found_and_propose_nothing():
     assert heard["own_kinds"].score.tolist() == scored.tolist() == sorted(scored.tolist(), reverse=True)
 
 
+def test_an_aspect_is_heard_as_its_source_says_it():
+    sources = fitted("itemknn")
+    recipe = SceneConfig(sources={"itemknn": 1.0}, scorers=("itemknn.nearest", "popular.nearest"))
+    asked = query(WORLD, "tea-3")
+    items = sources["itemknn"].candidates(asked, 5).item_idx
+    heard, silent = ask_scorers(sources, recipe, asked, items)
+    said = sources["itemknn"].aspect("nearest", asked, heard["itemknn.nearest"].item_idx)
+    assert heard["itemknn.nearest"].score.tolist() == said.tolist()
+    assert (list(heard), silent) == (["itemknn.nearest"], ["popular.nearest: not in this release"])
+    assert recipe.heard_sources == ("itemknn", "popular")
+
+
+def test_an_aspect_that_its_source_does_not_have_is_refused():
+    with pytest.raises(ContractError, match=r"there is no 'als\.nearest'; aspects of als: none"):
+        validated_pipeline_config({"scenes": {"discover": {"scorers": ["als.nearest"]}}}, "pond.toml")
+
+
 @pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
 def test_a_weight_is_a_number_from_zero_on(weight):
     with pytest.raises(ValidationError):

@@ -8,6 +8,7 @@ from features.errors import ArtifactCorrupt
 from features.item_facts import fit_item_facts
 from models.artifact import load_value, save_value
 from models.query import Candidates
+from models.rank.attribution import cause_of
 from models.rank.ranker import RankerConfig, RankerModel, RankingRows, feature_names, fit_ranker, ranking_matrix
 from tests import worlds
 
@@ -53,6 +54,19 @@ def test_contributions_add_up_to_the_raw_score(toy, ranker):
     matrix = ranking_matrix(query, items, {}, SOURCES, ranker.facts)
     raw = np.mean([b.predict(matrix, raw_score=True) for b in ranker.forests.boosters], axis=0)
     assert added.sum(axis=1) == pytest.approx(raw)
+
+
+def test_an_aspect_is_one_feature_as_it_is_and_a_source_two_that_compare(toy):
+    query, items = worlds.query(toy, "tea-3"), toy.products.ids.idxs(["tea1", "bread", "coffee1"])
+    said = Candidates(items[:2], np.array([0.5, 0.25], np.float32))
+    heard = ("itemknn", "itemknn.nearest", "popular")
+    assert feature_names(heard)[len(FEATURES) :] == (
+        "share_itemknn", "rank_itemknn", "itemknn.nearest", "share_popular", "rank_popular",
+    )  # fmt: skip
+    matrix = ranking_matrix(query, items, dict.fromkeys(heard, said), heard, fit_item_facts(toy))
+    np.testing.assert_allclose(matrix[:2, len(FEATURES) :], [[1, 0, 0.5, 1, 0], [0.5, np.log(2), 0.25, 0.5, np.log(2)]])
+    assert np.isnan(matrix[2, len(FEATURES) :]).all()
+    assert cause_of("itemknn.nearest") == "itemknn"
 
 
 def test_scores_are_positive_and_follow_what_was_learned(toy, ranker):

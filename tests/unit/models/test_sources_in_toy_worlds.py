@@ -86,6 +86,18 @@ def test_itemknn_finds_the_one_tea_that_is_missing():
     assert model.because(query(WORLD, "tea-3"), WORLD.products.ids.idx("nobody-bought")) == -1
 
 
+def test_itemknn_tells_the_nearest_of_the_history_and_the_way_back():
+    dataset = world([("ann", "a", 1), ("ann", "b", 1), ("bob", "a", 2), ("bob", "c", 2)])
+    model = fit_itemknn(dataset, ItemKnnConfig(), rng())
+    item = dataset.products.ids.idxs(["c"])
+    # From a, whom two want, half the way leads to bob and half of his to c; from b nothing leads there.
+    both = asked(dataset, ("a", 3), ("b", 3))
+    assert model.aspect("nearest", both, item).tolist() == [0.25]
+    # From c all ways lead to bob, and half of his to a.
+    assert model.aspect("reverse", both, item).tolist() == [0.5]
+    assert model.aspect("nearest", asked(dataset, ("b", 3)), item).tolist() == [0.0]
+
+
 def test_itemknn_is_the_walk_of_its_paper_whatever_the_block():
     dense = pair_matrix(WORLD, PLAIN).toarray() > 0
     walk = (dense.T / dense.sum(0)[:, None].clip(1)) @ (dense / dense.sum(1)[:, None])
