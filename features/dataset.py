@@ -11,6 +11,7 @@ import polars as pl
 
 from features import columns as c
 from features.arrays import AnyArray, Int32s, Int64s
+from features.clock import quietest_hour
 from features.columns import EVENT_KINDS, EventKind, ItemKind
 from features.history import Histories
 from features.ids import IdMap
@@ -111,6 +112,11 @@ class Dataset:
     def content_events(self) -> Histories:
         """What customers did to contents."""
         return self.events[ItemKind.content]
+
+    @cached_property
+    def day_starts(self) -> int:
+        """The local hour at which the shop's day turns, as its purchases tell."""
+        return quietest_hour(self.product_events.purchases.at, self.timezone)
 
     def items(self, kind: ItemKind) -> Entities:
         """Return the items of a kind."""

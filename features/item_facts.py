@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from features.arrays import Bools, Float32s, Float64s, Int32s, Int64s
-from features.clock import local_day_start
+from features.clock import shop_day_start
 from features.dataset import Dataset
 from features.history import DAY_US, Histories
 from features.kind_facts import KindFacts, fit_kind_facts, mean_prices
@@ -110,7 +110,7 @@ class _Lines:
 def fit_item_facts(dataset: Dataset) -> ItemFacts:
     """Count once over all purchases; cost is one sort of them."""
     n_items = len(dataset.products)
-    phase = local_day_start(dataset.as_of, dataset.timezone) % DAY_US
+    phase = shop_day_start(dataset.as_of, dataset.timezone, dataset.day_starts) % DAY_US
     bought = dataset.product_events.purchases
     lines = _distinct_lines(bought, phase)
     baskets = np.bincount(lines.item, minlength=n_items).astype(np.float64)

@@ -21,7 +21,8 @@ class Query:
     at : int
         When the customer stands before us, UTC µs.
     moment : int
-        `at` floored to the shop's local day, UTC µs: the clock of every model, so that an answer holds for the day.
+        `at` floored to the shop's day (`features.clock.quietest_hour`), UTC µs: the clock of every model; an answer
+        holds for the day.
     customer_idx : int
         Dense index in the release, -1 for a stranger.
     history : History

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from features.arrays import Int32s
 from features.attributes import attributes_of
-from features.clock import local_day_start
+from features.clock import shop_day_start
 from features.dataset import Dataset, Entities
 from features.errors import ArtifactCorrupt, ReleaseError
 from features.history import EMPTY, Histories, History
@@ -55,6 +55,7 @@ class Manifest(BaseModel):
     release_id: str
     shop: str
     timezone: str
+    day_starts: int = Field(0, description="Local hour at which the shop's day, the models' clock, turns")
     created_at: int = Field(description="UTC µs; the only thing two equal trainings differ in, with the id and git_sha")
     as_of: int = Field(description="UTC µs; everything in the release lies strictly before")
     watermarks: dict[str, str] = Field(default_factory=dict, description="Last journal entry contained, by partition")
@@ -98,6 +99,7 @@ class Models:
     sources: Mapping[str, CandidateSource]
     rankers: Mapping[str, RankerModel] = field(default_factory=dict)
     blends: Mapping[str, LearnedBlend] = field(default_factory=dict)
+    day_starts: int = 0
 
     @classmethod
     def of(
@@ -111,6 +113,7 @@ class Models:
         return cls(
             dataset.timezone, dataset.as_of, config, EntityTable.of(dataset.customers),
             EntityTable.of(dataset.products), dataset.product_events, sources, rankers or {},
+            day_starts=dataset.day_starts,
         )  # fmt: skip
 
     @cached_property
@@ -146,7 +149,7 @@ class Models:
         `tail` is what happened after the release, its items in this release's indexes, ascending in time.
         """
         history = self.histories.of(customer_idx).before(at).then(tail.before(at))
-        moment = local_day_start(at, self.timezone)
+        moment = shop_day_start(at, self.timezone, self.day_starts)
         return Query(at, moment, customer_idx, history, seeds, self.attributes(customer_idx))
 
 
@@ -180,7 +183,8 @@ def write_release(models: Models, directory: Path, facts: Mapping[str, Any]) -> 
     (directory / BLENDS).write_text(json.dumps(learned, indent=1), "utf-8")
     files = {str(p.relative_to(directory)): file_digest(p) for p in sorted(directory.rglob("*")) if p.is_file()}
     manifest = Manifest(
-        timezone=models.timezone, as_of=models.as_of, config_digest=models.config.digest, files=files,
+        timezone=models.timezone, day_starts=models.day_starts, as_of=models.as_of, config_digest=models.config.digest,
+        files=files,
         content_digest=hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest(), **facts,
     )  # fmt: skip
     (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
@@ -221,7 +225,7 @@ def load_release(directory: Path, *, verify: bool = True) -> Release:
         load_value(EntityTable, directory / "customers"), load_value(EntityTable, directory / "products"),
         load_value(Histories, directory / "histories"), sources,
         {p.name: load_value(RankerModel, p) for p in sorted((directory / "rankers").glob("*"))},
-        _read_blends(directory / BLENDS),
+        _read_blends(directory / BLENDS), manifest.day_starts,
     )  # fmt: skip
     return Release(directory, manifest, models)
 

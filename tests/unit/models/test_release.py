@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from features.clock import HOUR_US
 from features.errors import ArtifactCorrupt, ContractError, ReleaseError
 from models.catalogue import SOURCES
 from models.config import PipelineConfig, validated_pipeline_config
@@ -42,6 +43,16 @@ def test_a_release_answers_like_the_models_it_was_made_of(store, models):
         request = Request(models.query(who, models.as_of), "home", 8)
         assert loaded.pipeline.recommend(request, loaded.items) == models.pipeline.recommend(request, models.items)
     assert loaded.attributes(0) == models.attributes(0) == {"region": "coffeeland", "tier": "gold"}
+
+
+def test_the_hour_at_which_the_shops_day_turns_comes_back_and_sets_the_clock(models, tmp_path):
+    write_release(replace(models, day_starts=4), tmp_path / "r1", facts())
+    loaded = load_release(tmp_path / "r1").models
+    midnight = models.query(0, models.as_of).moment
+    at_three, at_five = midnight + 3 * HOUR_US, midnight + 5 * HOUR_US
+    assert loaded.query(0, at_five).moment == midnight + 4 * HOUR_US
+    assert loaded.query(0, at_three).moment == midnight - 20 * HOUR_US
+    assert models.query(0, at_three).moment == midnight
 
 
 def test_learned_weights_come_back_with_the_release(models, tmp_path):
