@@ -23,7 +23,6 @@ from models.recommenders.evidence import (
     score_of_listed,
     strongest_origin,
     votes_of_rows,
-    weighted_rows,
 )
 
 # What the sum of similarities hides: whether one thing of the history leads straight here or many lead near, and
@@ -97,10 +96,11 @@ class ItemKnnModel:
     def _nearest(self, profile: Int32s, item_idx: Int32s) -> Float32s:
         place = np.full(self.neighbours.shape[0], -1, np.int32)
         place[item_idx] = np.arange(len(item_idx), dtype=np.int32)
-        near, similarity = weighted_rows(self.neighbours, profile, np.ones(len(profile)))
-        at = place[near]
+        near = self.neighbours[profile]
+        at = place[near.indices]
+        hits = np.flatnonzero(at >= 0)
         best = np.zeros(len(item_idx), np.float32)
-        np.maximum.at(best, at[at >= 0], similarity[at >= 0].astype(np.float32))
+        np.maximum.at(best, at[hits], near.data[hits])
         return best
 
     def _reverse(self, profile: Int32s, item_idx: Int32s) -> Float32s:
