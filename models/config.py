@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from features.errors import ContractError
+from features.sentences import mistake
 from models.catalogue import SOURCES
 from models.rank.ranker import RankerConfig
 
@@ -63,7 +64,13 @@ class SceneConfig(BaseModel):
     category_depth: int = Field(2, ge=1, le=8, description="Parts of the category path that make two items alike.")
 
     @model_validator(mode="after")
-    def _among_is_asked(self) -> Self:
+    def _can_answer(self) -> Self:
+        if not any(self.sources.values()):
+            raise ValueError("sources: none has a weight above 0, so nothing would be found; give one to at least one")
+        for name in ("scorers", "fallback"):
+            told = getattr(self, name)
+            if len(set(told)) < len(told):
+                raise ValueError(f"{name}: a source is named twice ({', '.join(told)}); name each once")
         if self.among and self.among not in self.sources:
             raise ValueError(f"among: '{self.among}' is none of the scene's sources ({', '.join(self.sources)})")
         return self
@@ -130,14 +137,23 @@ class PipelineConfig(BaseModel):
         for name, settings in self.sources.items():
             _known_source(name)
             _check_source(name, settings)
-        for scene in self.scenes.values():
+        for place, scene in self.scenes.items():
             for name in scene.asks:
                 _known_source(name)
             for name in scene.scorers:
                 _known_aspect(name)
-            if scene.ranker and scene.ranker not in self.all_scenes:
-                raise ValueError(f"ranker: there is no scene '{scene.ranker}' whose ranker could order this one")
+            self._check_ranker(f"scenes.{place}.ranker", scene.ranker)
         return self
+
+    def _check_ranker(self, setting: str, name: str) -> None:
+        if name and name not in self.all_scenes:
+            raise ValueError(f"{setting}: there is no scene '{name}' whose ranker could order this one")
+        # Lessons are asked from histories alone, and from one source's word nothing is learned but its own order.
+        if name and (self.all_scenes[name].start_from != "history" or len(self.all_scenes[name].heard) < 2):
+            raise ValueError(
+                f"{setting}: none is learned for the scene '{name}'; name one that starts from the history and hears "
+                f"several sources, such as {', '.join(n for n, s in DEFAULT_SCENES.items() if s.ranker == n)}"
+            )
 
     def source(self, name: str) -> BaseModel:
         """Return the settings of a source."""
@@ -190,11 +206,10 @@ def _check_source(name: str, settings: Mapping[str, Any]) -> None:
     try:
         SOURCES[name].config.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
+        where, why = mistake(error)
         told = InitErrorDetails(
-            type=PydanticCustomError("setting", "{why}", {"why": first["msg"]}),
-            loc=("sources", name, *first["loc"]), input=first["input"],
-        )  # fmt: skip
+            type=PydanticCustomError("setting", "{why}", {"why": why}), loc=("sources", name, where), input=settings
+        )
         raise ValidationError.from_exception_data("source", [told]) from error
 
 
@@ -215,6 +230,5 @@ def validated_pipeline_config(settings: Mapping[str, Any], origin: str) -> Pipel
     try:
         return PipelineConfig.model_validate(merged)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ContractError(origin, where, f"{first['msg']}; mend the setting.") from error
+        where, why = mistake(error)
+        raise ContractError(origin, where, f"{why}; mend the setting.") from error

@@ -34,6 +34,7 @@ from features.errors import (
     UnknownShop,
     UsageError,
 )  # fmt: skip
+from features.sentences import plain
 from service.auth import NotAllowed, NotAuthenticated
 from service.schemas import EventResult, Problem
 
@@ -185,7 +186,7 @@ def _invalid(error: ValidationError | RequestValidationError, request_id: str) -
     found = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
         return _told(_OF_STATUS[400], "The body is not valid JSON.", request_id)
-    errors = [{"field": field_of(one["loc"]), "message": one["msg"]} for one in found[:MOST_ERRORS]]
+    errors = [{"field": field_of(one["loc"]), "message": plain(one)} for one in found[:MOST_ERRORS]]
     kind = Kind(422, "invalid_request", "The request does not fit its schema")
     return _told(kind, _DETAILS[kind.code], request_id, errors=errors)
 

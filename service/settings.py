@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from features.errors import UsageError
+from features.sentences import plain
 
 PREFIX: Final = "POND_"
 
@@ -63,10 +64,11 @@ class ServiceSettings(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
+            # Not `mistake`, which tells the value: a URL may hold a password.
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise UsageError(
-                f"The setting '{where}' ({PREFIX}{where.upper()}) is wrong: {first['msg']}; mend it."
+                f"The setting '{where}' ({PREFIX}{where.upper()}) is wrong: it {plain(first)}; mend it."
             ) from error
 
     @property

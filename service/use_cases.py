@@ -14,6 +14,7 @@ from features.attributes import attributes_of
 from features.columns import EventKind, ItemKind
 from features.errors import UsageError
 from features.lake import Lake
+from features.sentences import plain
 from features.shop import Shop, open_shop
 from models.release_store import DirectoryStore
 from service import customer_state
@@ -219,7 +220,7 @@ def _read_event(one: Any, timezone: str, latest: int) -> LiveEvent | EventResult
         first = error.errors(include_url=False)[0]
         offered = one.get(c.EVENT_ID) if isinstance(one, dict) else None
         named = offered if isinstance(offered, str) and len(offered) <= 256 else ""
-        detail = f"{field_of(first['loc']) or 'event'}: {first['msg']}"
+        detail = f"{field_of(first['loc']) or 'event'}: {plain(first)}"
         return EventResult(event_id=named, result="invalid", detail=detail)
     except ValueError:
         return EventResult(event_id=event.event_id, result="invalid", detail="props: holds what JSON text cannot.")

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from features.errors import ContractError, UnreadableFile, UsageError
+from features.sentences import mistake
 from features.shop import Shop
 from models.config import DEFAULT_SCENES, PipelineConfig, validated_pipeline_config
 
@@ -88,17 +89,23 @@ def merge_settings(
         tree = _merged(tree, _checked(_read(config), str(config)))
         origin = f"{origin}, {config}"
     plain = deepcopy(tree)
-    for text in sets:
-        path_text, equals, value = text.partition("=")
-        path = tuple(path_text.strip().split("."))
-        if not equals or len(path) < 2 or path[0] not in SECTIONS[1:]:
-            raise UsageError(f"'--set {text}' is not understood; write for example --set training.seed=1.")
-        _put(tree, path, _value(value.strip()))
     try:
+        for text in sets:
+            _put_told(tree, text)
         return _validated(tree, ", ".join(dict.fromkeys(origin.split(", "))))
-    except ContractError as error:
+    except (ContractError, UsageError) as error:
         _validated(plain, origin)  # a mistake that was there without --set is told as what it is
-        raise UsageError(_blamed(error, sets)) from error
+        if isinstance(error, ContractError):
+            raise UsageError(_blamed(error, sets)) from error
+        raise
+
+
+def _put_told(tree: dict[str, Any], text: str) -> None:
+    path_text, equals, value = text.partition("=")
+    path = tuple(path_text.strip().split("."))
+    if not equals or len(path) < 2 or path[0] not in SECTIONS[1:]:
+        raise UsageError(f"'--set {text}' is not understood; write for example --set training.seed=1.")
+    _put(tree, path, _value(value.strip()))
 
 
 def _blamed(error: ContractError, sets: Sequence[str]) -> str:
@@ -107,16 +114,16 @@ def _blamed(error: ContractError, sets: Sequence[str]) -> str:
     paths = {text: f"{text.partition('=')[0].strip()}." for text in sets}
     met = [text for text, path in paths.items() if where.startswith(path) or path.startswith(where)]
     said = ", ".join(f"--set {text}" for text in met[-1:] or sets)
-    return f"{said} cannot be used: {error.rule}"
+    inside = "" if not error.column or (met and where == paths[met[-1]]) else f"{error.column}: "
+    return f"{said} cannot be used: {inside}{error.rule}"
 
 
 def _validated(tree: Mapping[str, Any], origin: str) -> RunSettings:
     try:
         training = TrainingSettings.model_validate(tree.get("training", {}))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(("training", *(str(part) for part in first["loc"])))
-        raise ContractError(origin, where, f"{first['msg']}; mend the setting.") from error
+        where, why = mistake(error)
+        raise ContractError(origin, f"training.{where}", f"{why}; mend the setting.") from error
     parts = {name: tree[name] for name in ("sources", "scenes", "ranker") if name in tree}
     pipeline = validated_pipeline_config({"seed": training.seed} | parts, origin)
     for scene in (*training.scenes, *training.gate_scenes):
@@ -160,10 +167,16 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
     """Set one value; a single weight of a standard scene leaves the scene's other weights standing."""
     if path[0] == "scenes" and len(path) == 4 and path[2] == "sources" and path[1] in DEFAULT_SCENES:
-        scene = tree.setdefault("scenes", {}).setdefault(path[1], {})
+        scene = _section(_section(tree, "scenes", path), path[1], path)
         scene.setdefault("sources", dict(DEFAULT_SCENES[path[1]].sources))
     for part in path[:-1]:
-        tree = tree.setdefault(part, {})
-        if not isinstance(tree, dict):
-            raise UsageError(f"{'.'.join(path)} cannot be set: {part} is a value, not a section.")
+        tree = _section(tree, part, path)
     tree[path[-1]] = value
+
+
+def _section(tree: dict[str, Any], name: str, path: Sequence[str]) -> dict[str, Any]:
+    """Return a section of a tree, made when it is not there."""
+    found = tree.setdefault(name, {})
+    if not isinstance(found, dict):
+        raise UsageError(f"{'.'.join(path)} cannot be set: {name} is a value, not a section.")
+    return found

@@ -53,12 +53,51 @@ def test_values_are_read_as_toml_and_else_as_text(shop):
         (["sources.nosuch.x=1"], UsageError, "no source"),
         (["training.scenes=['nowhere']"], UsageError, "no scene 'nowhere'"),
         (["training.seed.deep=1"], UsageError, "not a section"),
-        (["scenes.home=5"], UsageError, "--set scenes.home=5 cannot be used"),
+        (["scenes.home=5"], UsageError, "--set scenes.home=5 cannot be used: must be a table, not 5"),
+        (["scenes.home=5", "scenes.home.sources.popular=1"], UsageError, "home is a value, not a section"),
+        (["sources.als=5"], UsageError, "--set sources.als=5 cannot be used: must be a table, not 5"),
+        (["scenes.home.sources=5"], UsageError, "must be a table, not 5"),
+        (["scenes.mine={}"], UsageError, "cannot be used: scenes.mine.sources: is required"),
+        (["scenes.home.sources={}"], UsageError, "none has a weight above 0"),
+        (["scenes.new.sources={newest = 0, own_kinds = 0.0}"], UsageError, "none has a weight above 0"),
+        (["scenes.home.scorers=['popular', 'popular']"], UsageError, "scorers: a source is named twice"),
+        (["scenes.home.fallback=['popular', 'popular']"], UsageError, "fallback: a source is named twice"),
+        (
+            ["scenes.home.ranker=popular"],
+            UsageError,
+            "used: scenes.home.ranker: none is learned for the scene 'popular'.* such as discover",
+        ),
+        (["scenes.popular.ranker=popular"], UsageError, "none is learned for the scene 'popular'"),
+        (["scenes.cart.ranker=cart"], UsageError, "none is learned for the scene 'cart'"),
     ],
 )
 def test_a_mistake_is_named(shop, sets, error, words):
     with pytest.raises(error, match=words):
         merge_settings(shop, {}, sets=sets)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[scenes]\nhome = 5\n", r"scenes\.home: must be a table, not 5"),
+        ("[scenes]\nhome = []\n", r"scenes\.home: must be a table, not \[\]"),
+        ("[scenes.home]\nsources = 5\n", r"scenes\.home\.sources: must be a table"),
+        ("[scenes.home]\nsources = {}\n", "none has a weight above 0"),
+        ("[scenes.home]\nranker = 'popular'\n", "none is learned for the scene 'popular'"),
+    ],
+)
+def test_a_mistake_of_the_file_is_one_whatever_is_set_beside_it(shop, text, words):
+    with shop.config_file.open("a") as file:
+        file.write(text)
+    for sets in ([], ["training.seed=1"], ["scenes.home.candidates=7"]):
+        with pytest.raises(ContractError, match=words):
+            merge_settings(shop, {}, sets=sets)
+    with pytest.raises((ContractError, UsageError)):
+        merge_settings(shop, {"POND_SCENES__HOME__SOURCES__POPULAR": "no number"})
+
+
+def test_a_scene_of_the_shop_s_own_may_be_ordered_by_a_ranker_of_its_own(shop):
+    assert "home" in merge_settings(shop, {}, sets=["scenes.home.ranker=home"]).pipeline.ranked_scenes
 
 
 def test_a_mistake_of_the_file_is_not_blamed_on_the_command_line(shop):
