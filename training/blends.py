@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from features.arrays import Bools, Float32s, Float64s, Int32s, Int64s
+from features.sentences import counted
 from models.gather import candidates_of, gather_candidates
 from models.pipeline import Allowance, Request
 from models.rank.blend import LearnedBlend, blend_by_rank
@@ -79,7 +80,7 @@ def learn_blend(models: Models, split: Split, scene: str, advance: Advance) -> t
         chosen = np.sort(rng.choice(len(questions), MOST_QUESTIONS, replace=False))
         questions = [questions[i] for i in chosen]
     if len(questions) < LEAST_QUESTIONS:
-        return None, f"standard weights: {len(questions)} answered questions are fewer than {LEAST_QUESTIONS}"
+        return None, f"standard weights: {counted(len(questions), 'answered question')}, fewer than {LEAST_QUESTIONS}"
     lessons = _gathered(models, scene, questions, advance)
     first = rng.permutation(len(questions)) < len(questions) // 2
     standard = np.array(list(recipe.sources.values()))
@@ -87,9 +88,10 @@ def learn_blend(models: Models, split: Split, scene: str, advance: Advance) -> t
     judged = lessons.of(~first)
     gain = judged.ndcg(weights, offset) - judged.ndcg(standard, recipe.rank_offset)
     found = bootstrap_intervals({"gain": gain}, rng, SAMPLES)["gain"]
-    told = f"NDCG@10 {found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}] on {found.n} customers who had no say"
+    who = f"{counted(found.n, 'customer')} who had no say"
+    told = f"NDCG@10 {found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}] on {who}"
     if not found.low > 0:
-        return None, f"standard weights: the best of {len(questions) - found.n} other customers gave {told}"
+        return None, f"standard weights: the best of {counted(len(questions) - found.n, 'other customer')} gave {told}"
     # What counts for nothing is not asked.
     learned = {name: round(float(w), 6) for name, w in zip(recipe.sources, weights, strict=True) if w > 0}
     return LearnedBlend(weights=learned, rank_offset=offset), f"learned weights: {told}"

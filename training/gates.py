@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict
 
 from features.errors import GateRefused
+from features.sentences import counted
 from training.baselines import FREQUENCY, POPULARITY
 from training.evaluate import INCUMBENT, EvaluationReport
 from training.metrics import Interval
@@ -15,6 +16,7 @@ from training.settings import TrainingSettings
 
 JUDGED: Final = ("recall", "ndcg")
 ENOUGH: Final = 30  # customers; an interval over fewer says little, and nothing is refused on it
+TOO_FEW: Final = "too few to judge"
 Verdict: TypeAlias = Literal["better", "even", "worse", "too few to judge"]
 _NAMES: Final = {
     POPULARITY: "global popularity",
@@ -36,12 +38,17 @@ class Gate(BaseModel):
     passed: bool
 
     @property
+    def judged(self) -> bool:
+        """Whether there were customers enough for it to mean something."""
+        return self.verdict != TOO_FEW
+
+    @property
     def sentence(self) -> str:
         """The comparison in words with its figures."""
         d = self.difference
         return (
             f"{self.scene} {self.metric}: {d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}] against {_NAMES[self.against]}, "
-            f"{d.n:,} customers: {self.verdict}"
+            f"{counted(d.n, 'customer')}: {self.verdict}"
         )
 
 
@@ -57,6 +64,11 @@ class GateReport(BaseModel):
     def passed(self) -> bool:
         """Whether every gate lets the candidate through."""
         return all(gate.passed for gate in self.gates)
+
+    @property
+    def unjudged(self) -> int:
+        """How many gates had too few customers to say anything."""
+        return sum(not gate.judged for gate in self.gates)
 
     @property
     def as_facts(self) -> dict[str, str]:
@@ -91,7 +103,7 @@ def judge_gates(report: EvaluationReport, settings: TrainingSettings, *, first: 
             for metric in (f"{name}@{settings.k[0]}" for name in JUDGED):
                 found = verdict(differences[metric])
                 strict = settings.gate == "better" and against != INCUMBENT
-                passed = settings.gate == "off" or found in ("better", "too few to judge")
+                passed = settings.gate == "off" or found in ("better", TOO_FEW)
                 passed = passed or (found == "even" and not strict)
                 gates.append(
                     Gate(
@@ -109,7 +121,7 @@ def judge_gates(report: EvaluationReport, settings: TrainingSettings, *, first: 
 def verdict(difference: Interval) -> Verdict:
     """Better or worse when the interval lies on one side of 0, else even; of too few customers nothing is said."""
     if difference.n < ENOUGH:
-        return "too few to judge"
+        return TOO_FEW
     if difference.low > 0:
         return "better"
     return "worse" if difference.high < 0 else "even"

@@ -15,6 +15,7 @@ from features.arrays import Bools, Int32s
 from features.dataset import Dataset
 from features.history import EMPTY, History
 from features.item_facts import ItemFacts, fit_item_facts
+from features.sentences import counted
 from models.config import PipelineConfig, SceneConfig
 from models.gather import ask_scorers, candidates_of, gather_candidates
 from models.query import Query
@@ -120,10 +121,11 @@ def learn_rankers(
         n = len(learned.sizes)
         if n < config.ranker.least_questions:
             notes[scene] = (
-                f"{n} answered questions are fewer than {config.ranker.least_questions}: the blend orders '{scene}'"
+                f"{counted(n, 'answered question')}, fewer than {config.ranker.least_questions}: "
+                f"the blend orders '{scene}'"
             )
             continue
         sources = config.all_scenes[scene].heard
         rankers[scene] = fit_ranker(learned, sources, facts, config.ranker, derived_seed(config.seed, "ranker", scene))
-        notes[scene] = f"learned from {n} answered questions, {len(learned.wanted)} candidates"
+        notes[scene] = f"learned from {counted(n, 'answered question')}, {len(learned.wanted):,} candidates"
     return rankers, notes

@@ -20,6 +20,7 @@ from features.columns import ItemKind
 from features.dataset import MOMENT_MAX, Dataset
 from features.errors import ContractError, NothingToJudge
 from features.history import DAY_US, EMPTY, Histories, History
+from features.sentences import counted
 from models.rng import derived_rng
 from training.settings import TrainingSettings
 
@@ -143,7 +144,7 @@ def _by_time(dataset: Dataset, bought: Histories, settings: TrainingSettings, pa
         basket = np.unique(after.item_idx[after.order_idx == after.order_idx[0]])
         tail = dataset.product_events.of(int(customer)).before(basket_at).since(cut)
         cases.append(Case(int(customer), cut, np.unique(after.item_idx), basket_at, basket, tail))
-    note = f"known: all before the last {days} days; truth: the purchases of those days"
+    note = f"known: all before the last {counted(days, 'day')}; truth: what was bought since"
     return Split("time_split", part, known, tuple(cases), days, note, end)
 
 

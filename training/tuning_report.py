@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.sentences import counted
 from models.rng import derived_rng
 from training.bench import Bench
 from training.metrics import Interval, bootstrap_intervals
@@ -84,7 +85,7 @@ class TuneReport:
             parts.append(f"significantly worse in {', '.join(lower)}")
         if not parts:
             parts.append("nothing significant was found: every 95 % interval of the difference contains 0")
-        return f"On {self.n_confirming:,} customers who had no say in the choice: {'; '.join(parts)}."
+        return f"On {counted(self.n_confirming, 'customer')} who had no say in the choice: {'; '.join(parts)}."
 
 
 def compared(bench: Bench, first: TrialRecord, best: TrialRecord) -> dict[str, Comparison]:

@@ -2,6 +2,7 @@
 
 from rich.text import Text
 
+from features.sentences import counted
 from pond.cli.session import Session
 from pond.cli.tables import table
 from training.evaluate import POND, EvaluationReport, SceneReport
@@ -13,7 +14,8 @@ SHOWN = ("recall", "ndcg", "hit_rate", "mrr")
 def show_evaluation(session: Session, report: EvaluationReport) -> None:
     """Print a report: one table a scene, and what was judged how."""
     out = session.out
-    session.say(f"{report.n_customers:,} customers, protocol {report.protocol}, {report.horizon_days} days ahead")
+    who, ahead = counted(report.n_customers, "customer"), counted(report.horizon_days, "day")
+    session.say(f"{who}, protocol {report.protocol}, {ahead} ahead")
     if report.note:
         session.say(report.note)
     for scene in report.scenes.values():
@@ -30,7 +32,7 @@ def show_evaluation(session: Session, report: EvaluationReport) -> None:
 def _scene_table(scene: SceneReport) -> object:
     names = [m for m in next(iter(scene.metrics.values())) if m.partition("@")[0] in SHOWN]
     covered = list(next(iter(scene.coverage.values())))
-    head = (f"{scene.scene} ({scene.n_customers:,} customers)", *names, *covered)
+    head = (f"{scene.scene} ({counted(scene.n_customers, 'customer')})", *names, *covered)
     rows = []
     for system, metrics in scene.metrics.items():
         figures = [f"{metrics[name].mean:.4f}" for name in names]

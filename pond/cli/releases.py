@@ -44,19 +44,22 @@ def releases(ctx: typer.Context, shop: ShopName) -> None:
 
 def gates_in_short(gates: Mapping[str, str]) -> str:
     """Say how many gates let a release through and name those that did not; older manifests say verdicts only."""
-    judged = {name: said for name, said in gates.items() if name != "first"}
+    asked = {name: said for name, said in gates.items() if name != "first"}
+    if not asked:
+        return "nothing judged"
+    # What nobody could judge has let the release through, but has not been passed.
+    judged = {name: said for name, said in asked.items() if not said.endswith("too few to judge")}
+    if not judged:
+        return "too few customers to judge"
     failed = [name for name, said in judged.items() if said.startswith("FAIL")]
     passed = sum(said.startswith("pass") for said in judged.values())
-    if not judged:
-        return "nothing judged"
     if passed + len(failed) < len(judged):
         verdicts = [said.partition(";")[0] for said in judged.values()]
         return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
-    unjudged = sum(said.endswith("too few to judge") for said in judged.values())
-    if unjudged == len(judged):
-        return "too few customers to judge"
     first = " (first: serves anyway)" if failed and "first" in gates else ""
-    return f"{passed}/{len(judged)} pass" + (f"; failed: {', '.join(failed)}{first}" if failed else "")
+    lost = f"; failed: {', '.join(failed)}{first}" if failed else ""
+    few = f"; {len(asked) - len(judged)} with too few customers to judge" if len(judged) < len(asked) else ""
+    return f"{passed}/{len(judged)} pass{lost}{few}"
 
 
 def promote(ctx: typer.Context, release: Annotated[str, typer.Argument(help="Its id.")], shop: ShopName) -> None:

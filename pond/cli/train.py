@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from training.gates import GateReport
     from training.run import TrainReport
 
-Config = Annotated[Path | None, typer.Option(help="TOML with sections [training], [sources.…], [scenes.…].")]
+Config = Annotated[Path | None, typer.Option(help=r"TOML with sections \[training], \[sources.…], \[scenes.…].")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="One setting, such as sources.als.dim=64; may be repeated.")
 ]
@@ -78,10 +78,11 @@ def _show_training(session: Session, made: "TrainReport") -> None:
 
     show_evaluation(session, made.evaluation)
     _show_gates(session, made.gates)
+    # What orders a scene and what could not be judged are results: `--quiet` is about progress.
     for scene, learned in made.rankers.items():
-        session.remark(f"order of {scene}: {learned}")
+        session.say(f"order of {scene}: {learned}")
     for warning in made.warnings:
-        session.remark(f"note: {warning}")
+        session.say(f"note: {warning}")
     steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in made.seconds.items())
     session.remark(f"time: {steps}")
     state = "serves now" if made.promoted else "is kept and does not serve"
@@ -89,9 +90,14 @@ def _show_training(session: Session, made: "TrainReport") -> None:
 
 
 def _show_gates(session: Session, gates: "GateReport") -> None:
+    from training.gates import ENOUGH
+
     for gate in gates.gates:
-        mark = "pass" if gate.passed else "FAIL"
+        mark = ("pass" if gate.judged else "not judged") if gate.passed else "FAIL"
         session.say(f"gate {mark}: {gate.sentence}", style=None if gate.passed else "red")
+    if gates.unjudged:
+        which = "all gates" if gates.unjudged == len(gates.gates) else f"{gates.unjudged} of {len(gates.gates)} gates"
+        session.say(f"{which} had too few customers to judge (fewer than {ENOUGH}); they refuse nothing")
     if gates.first:
         session.say("first release of this shop: it serves whatever the gates say")
 
@@ -160,6 +166,7 @@ def recommend(
 ) -> None:
     """Answer many customers at once, as the service would at that moment."""
     from features.lake import Lake
+    from features.sentences import counted
     from models.release_store import DirectoryStore
     from pond.cli.moments import read_moment
     from pond.cli.progress import report
@@ -177,7 +184,7 @@ def recommend(
         workers=merge_settings(opened, session.environ).training.workers, progress=report(session),
     )  # fmt: skip
     write_recommendations(answers, out)
-    session.say(f"{len(rows):,} questions answered with {answers.height:,} items in {out}")
+    session.say(f"{counted(len(rows), 'question')} answered with {counted(answers.height, 'item')} in {out}")
 
 
 def _wanted_release(shop: str, release: str | None) -> str:

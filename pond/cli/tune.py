@@ -85,12 +85,13 @@ def _show_trial(session: Session, record: "TrialRecord") -> None:
 
 
 def _show_tuning(session: Session, found: "TuneReport") -> None:
+    from features.sentences import counted
     from pond.cli.tables import table
 
     state = "goes on" if found.continued else "is new"
     session.say(
-        f"Study {found.study} {state}: {found.n_new} trials tried now, {len(found.trials) - 1} in all; "
-        f"{found.n_customers - found.n_confirming:,} customers choose, {found.n_confirming:,} confirm"
+        f"Study {found.study} {state}: {counted(found.n_new, 'trial')} tried now, {len(found.trials) - 1} in all; "
+        f"{counted(found.n_customers - found.n_confirming, 'customer')} to choose, {found.n_confirming:,} to confirm"
     )
     if found.news:
         session.say(found.news)

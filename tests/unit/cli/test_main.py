@@ -1,4 +1,5 @@
 import pytest
+from typer.main import get_command
 
 from features.errors import (
     ArtifactCorrupt,
@@ -121,6 +122,27 @@ def test_every_command_of_the_public_contract_explains_itself(capsys):
     ):
         assert main([name, "--help"]) == 0
         assert "Usage" in capsys.readouterr().out
+
+
+def commands(group, before=()):
+    """Every command below a group with the words that call it."""
+    for name, command in group.commands.items():
+        words = (*before, name)
+        yield words, command
+        yield from commands(command, words) if hasattr(command, "commands") else ()
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), [(w, c) for w, c in commands(get_command(line.app))], ids=lambda x: str(x)[:40]
+)
+def test_help_shows_every_text_whole(words, command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([*words, "--help"]) == 0
+    shown = "".join(capsys.readouterr().out.replace("│", "").split())
+    for told in (command.help or "", *(getattr(p, "help", None) or "" for p in command.params)):
+        assert "".join(told.replace("\\[", "[").split()) in shown
+    if words == ("train",):
+        assert "[training],[sources.…],[scenes.…]" in shown
 
 
 def test_a_release_that_is_not_there_is_exit_5(tmp_path, capsys):
