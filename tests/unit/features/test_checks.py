@@ -72,6 +72,7 @@ def test_empty_shop_skips_every_check(shop) -> None:
         ("prices", "events", [event(1, n, event_id=f"x{n}", price=0.0) for n in range(60)]),
         ("prices", "events", [event(1, n, event_id=f"x{n}", price=900.0) for n in range(60)]),
         ("catalogue", "products", [{"product_id": "p0", "stock": -1.0}]),
+        ("catalogue", "products", [{"product_id": "p0", "price": 2.0, "member_price": 2.5}]),
         ("catalogue", "bundles", [{"bundle_id": "b", "product_ids": ["p0", "?"]}]),
         ("consents", "consents", [{"customer_id": "c1", "purpose": "personalisation", "at": START, "state": "off"}]),
     ],
@@ -91,3 +92,14 @@ def test_customers_without_a_row_are_counted_but_normal(shop) -> None:
     put(shop, "events", [event(1, 1, event_id="x", customer_id="new")])
     (result,) = [r for r in run_checks(Lake(shop.lake_dir), shop) if r.name == "unknown_customers"]
     assert (result.status, result.count, result.examples) == ("PASS", 1, ("new",))
+
+
+def test_a_member_price_up_to_the_price_is_no_fault_and_one_above_is_counted(shop) -> None:
+    tidy(shop)
+    rows = [{"product_id": f"q{n}", "price": price, "member_price": member} for n, (price, member) in enumerate(
+        [(2.0, 2.0), (2.0, 1.0), (2.0, None), (None, 3.0), (2.0, 2.01), (5.0, 9.0)]
+    )]  # fmt: skip
+    put(shop, "products", rows)
+    (result,) = [r for r in run_checks(Lake(shop.lake_dir), shop) if r.name == "catalogue"]
+    assert (result.status, result.count, result.examples) == ("FAIL", 2, ("q4", "q5"))
+    assert "2 with a member price above the price" in result.sentence
