@@ -5,6 +5,7 @@ the shop's local days, numbered from the epoch.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -73,6 +74,17 @@ class ItemFacts:
     days: Int64s
     totals: Int64s
     kinds: KindFacts
+
+    @cached_property
+    def rebuyers(self) -> Float64s:
+        """Customers who bought each item again: float64 [n], counted; taken back out of the shrunk rate.
+
+        With r the shrunk rates, b the buyers and p the prior, the shop's own rate is Σ r (b + p) / Σ (b + p).
+        """
+        weight = self.buyers.astype(np.float64) + REBUY_PRIOR
+        weighed = self.rebuy_rate.astype(np.float64) * weight
+        counted: Float64s = np.round(weighed - REBUY_PRIOR * (weighed.sum() / max(float(weight.sum()), 1.0)))
+        return counted
 
     @property
     def n_items(self) -> int:

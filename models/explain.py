@@ -11,6 +11,7 @@ from typing import Final, cast
 
 from features.columns import EventKind
 from features.history import DAY_US
+from models.habits import is_habit
 from models.items import ItemTable
 from models.query import Query
 from models.rank.attribution import Grounds
@@ -38,7 +39,18 @@ def explained(source: CandidateSource, stage: str, query: Query, item_idx: int, 
         return (
             reason("bought_before", n=len(bought), days=days) if len(bought) > 1 else reason("bought_once", days=days)
         )
-    return _of_source(source, stage, query, item_idx, items) or reason(_PLAIN.get(stage, "similar"))
+    return _of_source(source, stage, query, item_idx, items) or _plain(_PLAIN.get(stage, "similar"), query)
+
+
+def as_fallback(name: str, query: Query) -> Reason:
+    """Return why an item fills a list that stayed short."""
+    return _plain("fallback_popular" if name == "popular" else "fallback_any", query)
+
+
+def _plain(code: str, query: Query) -> Reason:
+    """Return a reason without facts; what was popular when the models learned may not be so right now."""
+    is_old = code.endswith("popular") and query.learned_days_ago > FRESH_DAYS
+    return reason(f"{code}_before" if is_old else code)
 
 
 def _of_source(source: CandidateSource, stage: str, query: Query, item_idx: int, items: ItemTable) -> Reason | None:
@@ -59,10 +71,12 @@ def _explains(kind: type) -> bool:
 
 DUE: Final = (0.75, 1.5)  # of the usual gap: from here on an item is due, and from there on overdue
 RISE: Final = 1.2  # this week's share of the sales over the month's
-HABIT_BASKETS: Final = 2.0  # decayed purchases of a category or brand that make a habit
 MANY_REBUY: Final = 0.3
+LEAST_BUYERS: Final = 10  # a share of fewer is chance
 LIKE_PRICE: Final = 0.2  # of the customer's usual price, either way
-HABIT_SHARE: Final = 0.2  # of the customer's purchases that make a category or a brand his
+HABIT_LATELY: Final = 0.2  # of the customer's purchases, the later counting more: a habit he has left is none
+FRESH_DAYS: Final = 7  # what models learned this long ago is no longer how things are right now
+WEEK_KNOWN_DAYS: Final = 3  # a week of which the models have seen less than half is not told of
 LESS: Final = 0.05  # of a price that makes a promotion worth a word
 FOND: Final = 0.2  # log of how much more customers like this one buy it
 
@@ -137,23 +151,27 @@ def _lately(asked: _Asked) -> Reason | None:
 
 
 def _category(asked: _Asked) -> Reason | None:
-    category = asked.items.category[asked.item_idx]
-    often = asked.at("category_decayed") >= HABIT_BASKETS and asked.at("category_share") >= HABIT_SHARE
-    if category < 0 or not often:
+    if not asked.at("category_share") >= HABIT_LATELY or not _is_habit(asked, asked.items.path):
         return None
-    return reason("category_habit", category=asked.items.paths[category].rsplit("/", 1)[-1])
+    return reason("category_habit", category=asked.items.path(asked.item_idx).rsplit("/", 1)[-1])
+
+
+def _is_habit(asked: _Asked, kind_of: Callable[[int], str]) -> bool:
+    return is_habit(asked.query.history, kind_of, kind_of(asked.item_idx))
 
 
 def _trend(asked: _Asked) -> Reason | None:
     week, month = asked.at("popular_7d"), asked.at("popular_28d")
-    if not (month > 0 and week > RISE * month):
+    if not (month > 0 and week > RISE * month) or asked.query.learned_days_ago > WEEK_KNOWN_DAYS:
         return None
     return reason("trending", percent=round(100 * (week / month - 1)))
 
 
 def _rebought(asked: _Asked) -> Reason | None:
-    rate = asked.at("rebuy_rate")
-    return reason("rebought", percent=round(100 * rate)) if rate >= MANY_REBUY else None
+    buyers, again = asked.at("buyers"), asked.at("rebuyers")
+    if not (buyers >= LEAST_BUYERS and again >= MANY_REBUY * buyers):  # NaN is neither
+        return None
+    return reason("rebought", percent=round(100 * again / buyers))
 
 
 def _price(asked: _Asked) -> Reason | None:
@@ -161,8 +179,9 @@ def _price(asked: _Asked) -> Reason | None:
 
 
 def _brand(asked: _Asked) -> Reason | None:
-    brand = asked.items.brands[asked.item_idx]
-    return reason("brand_habit", brand=brand) if brand and asked.at("brand_share") >= HABIT_SHARE else None
+    if not asked.at("brand_share") >= HABIT_LATELY or not _is_habit(asked, asked.items.brands.__getitem__):
+        return None
+    return reason("brand_habit", brand=asked.items.brands[asked.item_idx])
 
 
 def _promotion(asked: _Asked) -> Reason | None:
@@ -179,7 +198,7 @@ def _people(asked: _Asked) -> Reason | None:
 
 def _popular(asked: _Asked) -> Reason | None:
     share = asked.at("popular_28d")
-    return None if isnan(share) or share <= 0 or asked.at("count") > 0 else reason("popular")
+    return None if isnan(share) or share <= 0 or asked.at("count") > 0 else _plain("popular", asked.query)
 
 
 _SAID: Final[Mapping[str, Callable[[_Asked], Reason | None]]] = {

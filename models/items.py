@@ -99,6 +99,11 @@ class ItemTable:
         """Return the external id."""
         return self.ids.text(idx) if idx < self.n_trained else tuple(self.added)[idx - self.n_trained]
 
+    def path(self, idx: int) -> str:
+        """Return the category path of an item, "" where it is unknown."""
+        category = int(self.category[idx])
+        return self.paths[category] if category >= 0 else ""
+
     def showable(self, item_idx: Int32s, at: int) -> Bools:
         """Which of some items may be shown at a moment: bool [n]."""
         shown: Bools = self.sellable[item_idx] & (self.starts_at[item_idx] <= at) & (at < self.ends_at[item_idx])

@@ -13,7 +13,7 @@ from features.arrays import Bools, Float32s, Int32s
 from features.history import EMPTY
 from models.arrivals import Arrivals
 from models.config import SceneConfig
-from models.explain import explained, explained_by_grounds
+from models.explain import as_fallback, explained, explained_by_grounds
 from models.gather import ask_scorers, candidates_of, gather_candidates
 from models.items import ItemTable
 from models.query import NO_ITEMS, Candidates, Query
@@ -169,7 +169,7 @@ class Pipeline:
                     break
                 limit *= 4
             fresh = fresh[: k - len(picks) - len(more)]
-            why = reason("fallback_popular" if name == "popular" else "fallback_any")
+            why = as_fallback(name, query)
             more += [Pick(i, 0.0, f"fallback:{name}", why) for i in fresh]
             taken |= set(fresh)
         used = [*recipe.fallback]

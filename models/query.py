@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from features.arrays import Float32s, Int32s
-from features.history import EMPTY, History
+from features.history import DAY_US, EMPTY, History
 
 NO_ITEMS: Final = np.empty(0, np.int32)
 
@@ -31,6 +31,8 @@ class Query:
         Items to start from instead of the history (scenes `similar` and `cart`); when not empty they replace it.
     attributes : mapping
         Customer attributes by name, as texts (region, tier, gender …).
+    learned_until : int or None
+        UTC µs; what the models know of everybody lies strictly before. None: up to the question.
     """
 
     at: int
@@ -39,6 +41,12 @@ class Query:
     history: History = EMPTY
     seeds: Int32s = field(default_factory=lambda: NO_ITEMS)
     attributes: Mapping[str, str] = field(default_factory=dict)
+    learned_until: int | None = None
+
+    @property
+    def learned_days_ago(self) -> float:
+        """Days between what the models have learned from and the question: at least 0."""
+        return 0.0 if self.learned_until is None else max(self.at - self.learned_until, 0) / DAY_US
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "Most buy this again after about {gap:days}; you last did {days:days} ago",
     ),
     "category_habit": ("您常买「{category}」", "You often buy “{category}”"),
-    "rebought": ("预计约 {percent}% 的买家会再次购买", "An estimated {percent} % of its buyers buy it again"),
+    "rebought": ("{percent}% 的买家又买过", "{percent} % of its buyers have bought it again"),
     "trending": (
         "本周热销,占全店销量的比例较近四周高 {percent}%",
         "Selling well this week: its share of sales is {percent} % above that of four weeks",
@@ -57,12 +57,14 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "similar": ("内容与您关注的商品相近", "Close to what you look at"),
     "next_basket": ("根据您的购物节奏推荐", "Fits the rhythm of your shopping"),
     "popular": ("近期热销", "Popular right now"),
+    "popular_before": ("店内热门", "Popular in this shop"),
     "popular_segment": ("与您同类的顾客近期常买", "Popular with customers like you"),
     "new": ("新品上架", "Newly arrived"),
     "pinned": ("店铺推荐", "Recommended by the shop"),
     "explore": ("换换口味,发现新选择", "Something different to try"),
     "fallback_any": ("暂无更贴切的推荐,看看店里的商品", "Nothing more personal yet: from the shop's range"),
     "fallback_popular": ("暂无更贴切的推荐,先看看热销商品", "Nothing more personal yet: popular right now"),
+    "fallback_popular_before": ("暂无更贴切的推荐,先看看店内热门", "Nothing more personal yet: popular in this shop"),
 }
 
 

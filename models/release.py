@@ -150,7 +150,7 @@ class Models:
         """
         history = self.histories.of(customer_idx).before(at).then(tail.before(at))
         moment = shop_day_start(at, self.timezone, self.day_starts)
-        return Query(at, moment, customer_idx, history, seeds, self.attributes(customer_idx))
+        return Query(at, moment, customer_idx, history, seeds, self.attributes(customer_idx), self.as_of)
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,7 +59,8 @@ class Grounds:
     causes : tuple of str
         What raised its score, the strongest first; what lowered it is left out.
     known : mapping of str to float
-        The features of the item for this customer, by name; NaN where nothing is known.
+        The features of the item for this customer, by name, NaN where nothing is known; and, of an item the release
+        knows, its `buyers` and those of them who bought it again (`rebuyers`), counted.
     """
 
     causes: tuple[str, ...]

@@ -117,7 +117,7 @@ class RankerModel:
             scale.append(max(float(score.std()), 1e-9))
             total += (score - score.mean()) / scale[-1]
         mean = total / len(self.forests.boosters)
-        return RankedCandidates(self, matrix, (1.0 / (1.0 + np.exp(-mean))).astype(np.float32), tuple(scale))
+        return RankedCandidates(self, item_idx, matrix, (1.0 / (1.0 + np.exp(-mean))).astype(np.float32), tuple(scale))
 
     def contributions(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> Float64s:
         """What each feature adds to each item's score, mean over the forests (TreeSHAP): float64 [n, n_features + 1].
@@ -146,6 +146,7 @@ class RankedCandidates:
 
     Attributes
     ----------
+    item_idx : int32 [n]
     matrix : float32 [n, n_features]
     score : float32 [n]
         Higher is better; comparable within one query only.
@@ -154,6 +155,7 @@ class RankedCandidates:
     """
 
     model: RankerModel
+    item_idx: Int32s
     matrix: Float32s
     score: Float32s
     scale: tuple[float, ...]
@@ -175,10 +177,17 @@ class RankedCandidates:
         return tuple(
             Grounds(
                 tuple(causes[i] for i in np.argsort(-added, kind="stable") if added[i] > 0),
-                dict(zip(names, self.matrix[row].tolist(), strict=True)),
+                dict(zip(names, self.matrix[row].tolist(), strict=True)) | self._counted(int(self.item_idx[row])),
             )
             for row, added in zip(rows, self.added(rows), strict=True)
         )
+
+    def _counted(self, item_idx: int) -> dict[str, float]:
+        """What reasons tell of an item where the trees look at something smoothed."""
+        facts = self.model.facts
+        if item_idx >= facts.n_items:
+            return {}
+        return {"buyers": float(facts.buyers[item_idx]), "rebuyers": float(facts.rebuyers[item_idx])}
 
 
 def feature_names(sources: tuple[str, ...]) -> tuple[str, ...]:

@@ -37,6 +37,20 @@ def test_rebuy_rate_is_shrunk_to_the_shops(toy, facts):
     assert facts.rebuy_rate[at(toy, "tea")] == pytest.approx((1 + REBUY_PRIOR * overall) / (2 + REBUY_PRIOR))
 
 
+def test_buyers_who_came_back_are_counted_and_not_smoothed(toy, facts):
+    assert [facts.rebuyers[at(toy, i)] for i in ("tea", "milk", "rice")] == [1, 1, 0]
+    rng = np.random.default_rng(0)
+    rows = [(f"c{who}", f"p{what:02d}", day) for who, what, day in rng.integers(0, (300, 40, 30), (6000, 3)).tolist()]
+    shop = worlds.world(rows, as_of=40)
+    days: dict[tuple[str, str], set[int]] = {}
+    for who, what, day in rows:
+        days.setdefault((who, what), set()).add(day)
+    again = np.zeros(len(shop.products))
+    for (_, what), when in days.items():
+        again[at(shop, what)] += len(when) > 1
+    assert fit_item_facts(shop).rebuyers.tolist() == again.tolist()
+
+
 def test_open_spells_count_as_exposure(toy, facts):
     # One basket after: rebought by ann (tea, milk); exposed also in ann's tea after its last (1) and bob's tea (1).
     overall = (2 + 1) / (4 + 10)

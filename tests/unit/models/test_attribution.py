@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.definitions import FEATURES
+from features.history import DAY_US
 from features.item_facts import fit_item_facts
 from models.catalogue import SOURCES
 from models.config import SceneConfig
@@ -83,14 +84,16 @@ def test_the_learned_feature_is_the_first_cause(toy_ranker):
     assert ranked.added(np.array([0, 1])).sum(axis=1) == pytest.approx((raw - base) / 2)
 
 
-def told(causes, item="tea1", **known):
+def told(causes, item="tea1", days=(30,), learned_days_ago=0.0, **known):
     nothing = dict.fromkeys(FEATURES, float("nan")) | {"count": 0.0}
     grounds = Grounds(tuple(causes), nothing | known)
-    query = worlds.query(TOY, "", history=worlds.history(TOY, [("tea1", 30)]))
+    query = worlds.query(TOY, "", history=worlds.history(TOY, [("tea1", day) for day in days]))
+    query = replace(query, learned_until=query.at - round(learned_days_ago * DAY_US))
     sources = {"itemknn": SOURCES["itemknn"].fit(TOY, SOURCES["itemknn"].config(), np.random.default_rng(0))}
     return explained_by_grounds(grounds, sources, query, TOY.products.ids.idx(item), ITEMS)
 
 
+HABIT = {"days": (10, 20, 30)}
 OFTEN = {"count": 4.0, "in_last_10": 3.0, "customer_n_baskets": 7.0, "days_since": 9.0, "gap_days": 9.6}
 
 
@@ -110,11 +113,16 @@ OFTEN = {"count": 4.0, "in_last_10": 3.0, "customer_n_baskets": 7.0, "days_since
         ("habit", OFTEN | {"days_since": 2.0}, "bought_often", "In 3 of your last 7 baskets"),
         ("habit", {"count": 1.0, "in_last_10": 1.0, "days_since": 1.0}, "bought_once", "1 day ago"),
         ("lately", {"count": 2.0, "days_since": 0.0}, "bought_today", "您今天买过"),
-        ("category", {"category_decayed": 2.5, "category_share": 0.3}, "category_habit", "您常买「tea」"),
+        ("category", HABIT | {"category_share": 0.3}, "category_habit", "您常买「tea」"),
         ("trend", {"popular_7d": 15.0, "popular_28d": 10.0}, "trending", "高 50%"),
-        ("rebought", {"rebuy_rate": 0.456}, "rebought", "46%"),
+        (
+            "rebought",
+            {"rebuy_rate": 0.37, "buyers": 100.0, "rebuyers": 31.0},
+            "rebought",
+            "31 % of its buyers have bought it again",
+        ),
         ("price", {"price_to_usual": -0.1}, "price_level", "价位"),
-        ("brand", {"brand_share": 0.3}, "brand_habit", "You often buy leaf"),
+        ("brand", HABIT | {"brand_share": 0.3}, "brand_habit", "You often buy leaf"),
         ("promotion", {"price_lately": float(np.log(0.88)), "popular_7d": 1.0}, "price_down", "低 12%"),
         ("promotion", {"price_lately": 0.01, "member_discount": 0.2}, "member_price", "会员价省 20%"),
         ("people", {"attribute_lift": 0.5}, "like_members", "与您同类"),
@@ -135,13 +143,18 @@ def test_the_words_of_a_cause_carry_its_facts(cause, known, code, words):
         ("rhythm", {"gap_days": 10.0, "days_since": 2.0}),
         ("habit", {"count": 0.0}),
         ("category", {"category_decayed": 0.9, "category_share": 0.9}),
-        ("category", {"category_decayed": 3.0, "category_share": 0.04}),
+        ("category", HABIT | {"category_decayed": 3.0, "category_share": 0.04}),
+        ("category", {"days": (20, 30), "category_decayed": 3.0, "category_share": 0.9}),
         ("promotion", {"price_lately": float(np.log(0.88)), "popular_7d": 0.0}),
         ("trend", {"popular_7d": 11.0, "popular_28d": 10.0}),
         ("trend", {"popular_7d": 2.0, "popular_28d": 0.0}),
-        ("rebought", {"rebuy_rate": 0.1}),
+        ("rebought", {"rebuy_rate": 0.37}),
+        ("rebought", {"rebuy_rate": 0.37, "buyers": 9.0, "rebuyers": 9.0}),
+        ("rebought", {"rebuy_rate": 0.37, "buyers": 100.0, "rebuyers": 29.0}),
+        ("trend", {"popular_7d": 15.0, "popular_28d": 10.0, "learned_days_ago": 4.0}),
         ("price", {"price_to_usual": 0.5}),
-        ("brand", {"brand_share": 0.02}),
+        ("brand", HABIT | {"brand_share": 0.02}),
+        ("brand", {"days": (20, 30), "brand_share": 0.9}),
         ("promotion", {"price_lately": -0.01}),
         ("people", {"attribute_lift": 0.1}),
         ("people", {}),
@@ -151,6 +164,20 @@ def test_the_words_of_a_cause_carry_its_facts(cause, known, code, words):
 def test_what_would_not_be_true_gives_way_to_the_next_cause(cause, known):
     assert told([cause], **known) is None
     assert told([cause, "itemknn"], "tea2", **known).code == "because_of"
+
+
+def test_what_was_popular_when_the_models_learned_is_not_said_to_be_so_right_now():
+    assert [told(["popular"], popular_28d=3.0, learned_days_ago=days).en for days in (7, 7.01)] == [
+        "Popular right now", "Popular in this shop"
+    ]  # fmt: skip
+
+
+def test_what_a_ranker_s_items_are_told_with_is_counted(toy_ranker):
+    ranked = toy_ranker.order(worlds.query(TOY), TOY.products.ids.idxs(["bread", "tea1"]), {})
+    (bread,) = ranked.grounds(np.array([0]))
+    assert (bread.known["buyers"], bread.known["rebuyers"]) == (12, 0)
+    came = toy_ranker.order(worlds.query(TOY), np.array([0, len(TOY.products)], np.int32), {})
+    assert "buyers" not in came.grounds(np.array([1]))[0].known
 
 
 def test_a_source_that_raised_a_score_names_the_item_that_led_there():

@@ -1,10 +1,13 @@
 """Reasons say what is true of this customer, in both languages."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from features.history import DAY_US
 from models.catalogue import SOURCES
-from models.explain import explained
+from models.explain import as_fallback, explained
 from models.items import ItemTable
 from tests import worlds
 
@@ -36,6 +39,15 @@ def test_a_neighbour_names_the_item_that_led_to_it():
     why = explained(fitted("itemknn"), "itemknn", query, TOY.products.ids.idx("tea2"), ITEMS)
     assert why.code == "because_of"
     assert "tea1" in why.en
+
+
+@pytest.mark.parametrize(("days", "old"), [(0, False), (7, False), (8, True)])
+def test_an_old_release_does_not_say_what_is_popular_right_now(days, old):
+    asked = replace(worlds.query(TOY), learned_until=TOY.as_of - days * DAY_US)
+    bread = TOY.products.ids.idx("bread")
+    said = [explained(fitted("popular"), "popular", asked, bread, ITEMS), as_fallback("popular", asked)]
+    assert [why.code.endswith("_before") for why in said] == [old, old]
+    assert ["right now" in why.en for why in said] == [not old, not old]
 
 
 def test_a_source_that_cannot_explain_still_gives_a_reason():

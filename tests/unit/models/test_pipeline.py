@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from features.history import EMPTY
+from features.history import DAY_US, EMPTY
 from models.catalogue import SOURCES
 from models.config import DEFAULT_SCENES, SceneConfig, validated_pipeline_config
 from models.errors import CannotServe
@@ -58,6 +58,13 @@ def test_stranger_gets_popular_items_and_is_told_so(models, toy):
     assert items == ["bread"]
     assert slate.picks[0].stage == "fallback:popular"
     assert slate.picks[0].reason.code == "fallback_popular"
+
+
+def test_a_release_that_has_grown_old_by_the_question_s_moment_does_not_say_right_now(models, toy):
+    for later, code in ((7, "fallback_popular"), (8, "fallback_popular_before")):
+        query = models.query(-1, toy.as_of + later * DAY_US)
+        slate = models.pipeline.recommend(Request(query, "cart", 1), models.items)
+        assert slate.picks[0].reason.code == code
 
 
 def test_excluded_items_baskets_and_seeds_are_never_shown(models, toy):
