@@ -41,7 +41,9 @@ class SceneConfig(BaseModel):
         "history", description="What the personal sources look at: the history, the items named, or the basket."
     )
     repeat_policy: RepeatPolicy = Field(
-        "allow", description="allow: what was bought may come again; exclude: it may not; only: nothing else may."
+        "allow",
+        description="allow: what was bought may come again; exclude: it may not; only: nothing else may, also not as a "
+        "fallback: the list is short, and empty for a stranger, and the answer says so.",
     )
     fallback: tuple[str, ...] = Field(("popular",), description="Sources that fill a list that stays short, in order.")
     candidates: int = Field(200, ge=1, le=5000, description="Most candidates taken from each source.")

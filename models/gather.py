@@ -34,14 +34,14 @@ def gather_candidates(
             if recipe.among in ("", name):
                 found[name] = source.candidates(query, recipe.candidates * recipe.depth)
             else:
-                found[name] = _ordered(source, query, found.get(recipe.among, NOTHING).item_idx)
+                found[name] = ordered(source, query, found.get(recipe.among, NOTHING).item_idx)
         except CannotServe as error:
             degraded.append(str(error))
     return found, degraded
 
 
-def _ordered(source: CandidateSource, query: Query, item_idx: Int32s, aspect: str = "") -> Candidates:
-    """Let a source, or one aspect of it, order what another found; what it cannot score it does not name."""
+def ordered(source: CandidateSource, query: Query, item_idx: Int32s, aspect: str = "") -> Candidates:
+    """Let a source, or one aspect of it, order what was found elsewhere; what it cannot score it does not name."""
     score = cast("ManySided", source).aspect(aspect, query, item_idx) if aspect else source.score(query, item_idx)
     known = np.isfinite(score)
     return top_candidates(item_idx[known], score[known], len(item_idx))
@@ -59,7 +59,7 @@ def ask_scorers(
             degraded.append(f"{name}: not in this release")
             continue
         try:
-            heard[name] = _ordered(source, query, item_idx, aspect)
+            heard[name] = ordered(source, query, item_idx, aspect)
         except CannotServe as error:
             degraded.append(str(error))
     return heard, degraded

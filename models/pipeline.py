@@ -14,7 +14,7 @@ from features.history import EMPTY
 from models.arrivals import Arrivals
 from models.config import SceneConfig
 from models.explain import as_fallback, explained, explained_by_grounds
-from models.gather import ask_scorers, candidates_of, gather_candidates
+from models.gather import ask_scorers, candidates_of, gather_candidates, ordered
 from models.items import ItemTable
 from models.query import NO_ITEMS, Candidates, Query
 from models.rank.attribution import Grounds
@@ -71,10 +71,14 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class Slate:
-    """What is served: at most k picks, and what went less well than it should have (empty when nothing did)."""
+    """What is served: at most k picks, and what went less well than it should have (empty when nothing did).
+
+    `causes` says the same without what differs from answer to answer, for counting.
+    """
 
     picks: tuple[Pick, ...]
     degraded: tuple[str, ...]
+    causes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,7 @@ class Pipeline:
         allowed = Allowance(request, recipe, items)
         blend = blend.of(allowed.of(blend.item_idx)).head(max(recipe.ranked, POOL_PER_PLACE * request.k))
         ranked = self._ranked(query, blend, found, recipe, degraded)
+        silent = tuple(degraded)
         score = (blend if ranked is None else ranked).score.copy()
         pins = request.pins[allowed.of(request.pins)]
         picks = [Pick(int(i), 0.0, "pin", reason("pinned")) for i in pins[: request.k]]
@@ -102,8 +107,8 @@ class Pipeline:
         picks += self._picks(query, blend, score, ranked, chosen, items)
         if len(picks) < request.k:
             picks += self._fallback(query, recipe, allowed, picks, request.k, degraded)
-        degraded += _shortfalls(request, len(picks), [items.text(int(i)) for i in request.pins if i not in pins])
-        return Slate(tuple(picks), tuple(degraded))
+        degraded += _shortfalls(allowed, len(picks), [items.text(int(i)) for i in request.pins if i not in pins])
+        return Slate(tuple(picks), tuple(degraded), _causes(allowed, picks, silent))
 
     def grown(self, arrivals: Arrivals) -> Self:
         """Return the pipeline whose sources know some products that came after training, where they can."""
@@ -160,15 +165,7 @@ class Pipeline:
         for name in recipe.fallback:
             if len(picks) + len(more) >= k or name not in self.sources:
                 continue
-            limit = k + len(taken)
-            while True:
-                found = self.sources[name].candidates(query, limit)
-                fit = found.item_idx[allowed.as_fallback(found.item_idx)]
-                fresh = [int(i) for i in fit if int(i) not in taken]
-                if len(picks) + len(more) + len(fresh) >= k or len(found) < limit:
-                    break
-                limit *= 4
-            fresh = fresh[: k - len(picks) - len(more)]
+            fresh = _fresh_of(self.sources[name], query, allowed, taken, k - len(picks) - len(more))
             why = as_fallback(name, query)
             more += [Pick(i, 0.0, f"fallback:{name}", why) for i in fresh]
             taken |= set(fresh)
@@ -191,35 +188,32 @@ class Allowance:
     items: ItemTable
 
     def of(self, item_idx: Int32s) -> Bools:
-        """Return bool [n]: may be shown."""
-        keep = self._without_repeat_rule(item_idx)
-        if self.recipe.repeat_policy == "only":
-            keep &= np.isin(item_idx, self._bought(), kind="table")
-        return keep
+        """Return bool [n]: may be shown, in whatever stage."""
+        request = self.request
+        keep = self.items.showable(item_idx, request.query.at)
+        for unwanted in (request.exclude, request.basket, request.query.seeds):
+            if len(unwanted):
+                keep &= ~np.isin(item_idx, unwanted, kind="table")
+        if self.recipe.repeat_policy != "allow":
+            bought = np.isin(item_idx, self._bought(), kind="table")
+            keep &= bought if self.recipe.repeat_policy == "only" else ~bought
+        return self._filtered(item_idx, keep) if request.filters != Filters() else keep
 
-    def as_fallback(self, item_idx: Int32s) -> Bools:
-        """Return bool [n] for items that fill a short list: `only` cannot hold there, everything else does."""
-        return self._without_repeat_rule(item_idx)
+    @property
+    def among(self) -> Int32s | None:
+        """What alone comes into question, ascending: under `only` what was bought; None: all there is."""
+        return np.unique(self._bought()[self._bought() >= 0]) if self.recipe.repeat_policy == "only" else None
 
     def whatever(self, taken: Collection[int]) -> Int32s:
         """Return all that may be shown but `taken`, the latest to start first, ties by index: int32 [n].
 
         A shop on its first day has sold nothing and may not say since when it has its products.
         """
-        every = np.arange(len(self.items), dtype=np.int32)
+        among = self.among
+        every = np.arange(len(self.items), dtype=np.int32) if among is None else among
         free = every[self.items.showable(every, self.request.query.at)]
-        free = free[self.as_fallback(free) & ~np.isin(free, list(taken))]
+        free = free[self.of(free) & ~np.isin(free, list(taken))]
         return free[np.argsort(-self.items.starts_at[free], kind="stable")]
-
-    def _without_repeat_rule(self, item_idx: Int32s) -> Bools:
-        request = self.request
-        keep = self.items.showable(item_idx, request.query.at)
-        for unwanted in (request.exclude, request.basket, request.query.seeds):
-            if len(unwanted):
-                keep &= ~np.isin(item_idx, unwanted, kind="table")
-        if self.recipe.repeat_policy == "exclude":
-            keep &= ~np.isin(item_idx, self._bought(), kind="table")
-        return self._filtered(item_idx, keep) if request.filters != Filters() else keep
 
     def _bought(self) -> Int32s:
         return self.request.query.history.purchases.item_idx
@@ -257,6 +251,18 @@ def _explored(order: Int32s, k: int, seed: int) -> _Chosen:
     return _Chosen(order[: k - m], pool[drawn.chosen], tuple(float(share) for share in drawn.propensity))
 
 
+def _fresh_of(source: CandidateSource, query: Query, allowed: Allowance, taken: set[int], n: int) -> list[int]:
+    """Return up to n items that a source would show, may be shown, and are not taken."""
+    limit = n + len(taken)
+    while True:
+        found = source.candidates(query, limit) if allowed.among is None else ordered(source, query, allowed.among)
+        fit = found.item_idx[allowed.of(found.item_idx)]
+        fresh = [int(i) for i in fit if int(i) not in taken]
+        if len(fresh) >= n or len(found) < limit or allowed.among is not None:
+            return fresh[:n]
+        limit *= 4
+
+
 def _focused(request: Request, recipe: SceneConfig) -> Query:
     """Return the query as the recipe's sources shall see it: from the history, the named items or the basket."""
     if recipe.start_from == "history":
@@ -268,12 +274,26 @@ def _focused(request: Request, recipe: SceneConfig) -> Query:
     return replace(request.query, seeds=NO_ITEMS, history=EMPTY, customer_idx=-1)
 
 
-def _shortfalls(request: Request, n_picks: int, pins_lost: list[str]) -> list[str]:
+def _shortfalls(allowed: Allowance, n_picks: int, pins_lost: list[str]) -> list[str]:
     """Say what of the request could not be kept: pins that may not be shown, fewer places than asked for."""
-    said = []
+    request, said = allowed.request, []
     if pins_lost:
         said.append(f"pinned but not to be shown now: {', '.join(pins_lost)}")
     if n_picks < request.k:
-        why = "the filters leave no more" if request.filters != Filters() else "nothing more may be shown"
-        said.append(f"only {n_picks} of {request.k} places filled: {why}")
+        said.append(f"only {n_picks} of {request.k} places filled: {_why_short(allowed)}")
     return said
+
+
+def _why_short(allowed: Allowance) -> str:
+    why = "nothing more may be shown" if allowed.request.filters == Filters() else "the filters leave no more"
+    if allowed.among is None:
+        return why
+    return f"this scene shows only what was bought before, and {why if len(allowed.among) else 'nothing was'}"
+
+
+def _causes(allowed: Allowance, picks: list[Pick], silent: tuple[str, ...]) -> tuple[str, ...]:
+    filled = any(pick.stage.startswith("fallback:") for pick in picks)
+    short = len(picks) < allowed.request.k
+    return (
+        *silent, *["filled from fallbacks"] * filled, *[f"shorter than asked: {_why_short(allowed)}"] * short,
+    )  # fmt: skip

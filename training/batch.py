@@ -1,5 +1,6 @@
 """Batch recommendations: the same pipeline as the service, for a file of customers (DESIGN §7)."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,6 +50,25 @@ class CustomerRow:
     query_id: str | None = None
     at: int | None = None
     basket: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Answers:
+    """What a batch was answered, and what went less well than it should have.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Columns `COLUMNS`.
+    n_degraded : int
+        Answers that lack anything.
+    causes : Counter
+        How many answers lack it, by what they lack.
+    """
+
+    frame: pl.DataFrame
+    n_degraded: int
+    causes: Counter[str]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -133,7 +153,7 @@ def _baskets(path: Path, cells: pl.Series) -> list[tuple[str, ...]]:
 def recommend_batch(
     models: Models, rows: Sequence[CustomerRow], scene: str, k: int, *, as_of: int | None = None,
     lake: Tables | None = None, workers: int = 2, progress: ProgressReport | None = None,
-) -> pl.DataFrame:  # fmt: skip
+) -> Answers:  # fmt: skip
     """Answer rows in one scene; columns as `COLUMNS` (query_id only when some row has one), in the order of the rows.
 
     Each row is answered from what lies strictly before its `at` (default `as_of`, default the release's own): the
@@ -154,9 +174,12 @@ def recommend_batch(
     if lake is not None:
         asks = _with_later_events(models, asks, lake)
     with progress.step(f"recommend {scene}", len(asks)) as advance:
-        frames = answer_all(models, recommend_chunk, asks, workers, advance)
-    answer = pl.concat([pl.DataFrame(schema=dict(COLUMNS)), *frames])
-    return answer if any(row.query_id is not None for row in rows) else answer.drop("query_id")
+        parts = answer_all(models, recommend_chunk, asks, workers, advance)
+    frame = pl.concat([pl.DataFrame(schema=dict(COLUMNS)), *(part.frame for part in parts)])
+    return Answers(
+        frame if any(row.query_id is not None for row in rows) else frame.drop("query_id"),
+        sum(part.n_degraded for part in parts), sum((part.causes for part in parts), Counter()),
+    )  # fmt: skip
 
 
 def the_only_moment(histories: Histories) -> int | None:
@@ -164,15 +187,18 @@ def the_only_moment(histories: Histories) -> int | None:
     return int(histories.at[0]) if len(histories) and int(histories.at.min()) == int(histories.at.max()) else None
 
 
-def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> pl.DataFrame:
+def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> Answers:
     """Answer some rows (run in worker processes)."""
     parts: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    n_degraded, causes = 0, Counter[str]()
     for ask in asks:
         start = models.items.idxs(ask.row.basket)
         starts_from = models.config.all_scenes[ask.scene].start_from
         customer = -1 if ask.refused else models.customers.ids.idx(ask.row.customer_id)
         query = models.query(customer, ask.at, ask.tail, start if starts_from == "seeds" else start[:0])
         slate = models.pipeline.recommend(Request(query, ask.scene, ask.k, basket=start), models.items)
+        n_degraded += bool(slate.causes)
+        causes.update(slate.causes)
         for rank, pick in enumerate(slate.picks, start=1):
             row = (
                 ask.row.query_id, ask.row.customer_id, rank, ItemKind.product.name, models.items.text(pick.item_idx),
@@ -180,7 +206,7 @@ def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> pl.DataFrame:
             )  # fmt: skip
             for values, value in zip(parts.values(), row, strict=True):
                 values.append(value)
-    return pl.DataFrame(parts, schema=dict(COLUMNS))
+    return Answers(pl.DataFrame(parts, schema=dict(COLUMNS)), n_degraded, causes)
 
 
 def _with_later_events(models: Models, asks: Sequence[_Ask], lake: Tables) -> list[_Ask]:

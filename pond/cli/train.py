@@ -183,8 +183,11 @@ def recommend(
         as_of=read_moment(as_of, opened.timezone) if as_of else None, lake=Lake(opened.lake_dir),
         workers=merge_settings(opened, session.environ).training.workers, progress=report(session),
     )  # fmt: skip
-    write_recommendations(answers, out)
-    session.say(f"{counted(len(rows), 'question')} answered with {counted(answers.height, 'item')} in {out}")
+    write_recommendations(answers.frame, out)
+    session.say(f"{counted(len(rows), 'question')} answered with {counted(answers.frame.height, 'item')} in {out}")
+    if answers.n_degraded:
+        causes = "; ".join(f"{n:,} {cause}" for cause, n in answers.causes.most_common())
+        session.say(f"degraded: {answers.n_degraded:,} of {counted(len(rows), 'answer')}: {causes}")
 
 
 def _wanted_release(shop: str, release: str | None) -> str:

@@ -46,15 +46,34 @@ def test_discover_shows_nothing_that_was_bought(models, toy):
     assert not {"tea0", "tea1", "tea2", "tea4", "bread"} & set(items)
 
 
-def test_rebuy_shows_only_what_was_bought_then_says_that_it_falls_back(models, toy):
+def test_rebuy_shows_only_what_was_bought_and_says_that_there_is_no_more(models, toy):
     items, slate = ask(models, toy, "tea-3", "rebuy", k=7)
-    assert set(items[:5]) == {"tea0", "tea1", "tea2", "tea4", "bread"}
-    assert {p.stage for p in slate.picks[5:]} == {"fallback:popular"}
-    assert any("5 of 7" in word for word in slate.degraded)
+    assert sorted(items) == ["bread", "tea0", "tea1", "tea2", "tea4"]
+    why = "this scene shows only what was bought before, and nothing more may be shown"
+    assert slate.degraded[-1] == f"only 5 of 7 places filled: {why}"
+    assert slate.causes[-1] == f"shorter than asked: {why}"
+
+
+def test_rebuy_has_nothing_for_a_stranger_and_says_so(models, toy):
+    items, slate = ask(models, toy, "nobody", "rebuy", k=3)
+    assert items == []
+    assert slate.degraded[-1] == (
+        "only 0 of 3 places filled: this scene shows only what was bought before, and nothing was"
+    )
+
+
+def test_a_fallback_under_only_brings_what_was_bought_and_nothing_else(models, toy):
+    recipe = only("popular", repeat_policy="only", candidates=1, fallback=("popular",))
+    items, slate = ask(models, toy, "tea-3", k=9, recipe=recipe)
+    assert sorted(items) == ["bread", "tea0", "tea1", "tea2", "tea4"]
+    assert {p.stage for p in slate.picks[1:]} == {"fallback:popular"}
+    assert slate.causes[-2] == "filled from fallbacks"
+    unscored = only("itemknn", repeat_policy="only", fallback=("newest",))
+    assert set(ask(models, toy, "tea-3", k=9, recipe=unscored)[0]) == set(items)
 
 
 def test_stranger_gets_popular_items_and_is_told_so(models, toy):
-    items, slate = ask(models, toy, "nobody", "rebuy", k=1)
+    items, slate = ask(models, toy, "nobody", "discover", k=1, recipe=only("repeat"))
     assert items == ["bread"]
     assert slate.picks[0].stage == "fallback:popular"
     assert slate.picks[0].reason.code == "fallback_popular"

@@ -23,7 +23,7 @@ def models():
 
 
 def answer(models, rows, scene="discover", k=1, **more):
-    return recommend_batch(models, rows, scene, k, workers=1, **more)
+    return recommend_batch(models, rows, scene, k, workers=1, **more).frame
 
 
 def test_answers_stand_in_the_order_of_the_rows_with_rank_and_reason(models):
@@ -42,7 +42,7 @@ def test_query_ids_come_back(models):
 
 def test_a_row_sees_only_what_lies_strictly_before_its_moment(models):
     early, late = CustomerRow("tea-3", at=day(13)), CustomerRow("tea-3", at=day(13) + 1)
-    assert answer(models, [early], "rebuy")["stage"].to_list() == ["fallback:popular"]
+    assert answer(models, [early], "rebuy")["stage"].to_list() == []
     assert answer(models, [late], "rebuy")["item_id"].to_list() == ["tea0"]
 
 
@@ -50,7 +50,7 @@ def test_events_after_the_release_count_before_the_moment_of_a_row(models):
     later = worlds.events([("tea-3", "tea3", 41), ("tea-3", "bread", 43), ("new", "coffee1", 42)])
     lake = worlds.ToyTables({"events": later})
     rows = [CustomerRow("tea-3", at=day(42)), CustomerRow("new", at=day(44)), CustomerRow("new", at=day(42))]
-    frame = answer(models, rows, "rebuy", k=8, lake=lake).filter(~pl.col("stage").str.starts_with("fallback"))
+    frame = answer(models, rows, "rebuy", k=8, lake=lake)
     assert "tea3" in frame.filter(pl.col("customer_id") == "tea-3")["item_id"].to_list()
     assert frame.filter(pl.col("customer_id") == "new")["item_id"].to_list() == ["coffee1"]
 
@@ -60,8 +60,21 @@ def test_who_refused_personalization_since_is_a_stranger(models):
         "consents", [{"customer_id": "tea-3", "purpose": "personalization", "at": day(41), "state": "off"}]
     )
     lake = worlds.ToyTables({"events": worlds.events([("tea-3", "tea3", 41)]), "consents": consents})
-    frame = answer(models, [CustomerRow("tea-3", at=day(42))], "rebuy", k=3, lake=lake)
-    assert frame["stage"].str.starts_with("fallback").all()
+    assert answer(models, [CustomerRow("tea-3", at=day(42))], "rebuy", k=3, lake=lake).is_empty()
+    frame = answer(models, [CustomerRow("tea-3", at=day(42))], "home", k=3, lake=lake)
+    assert set(frame["reason_code"]) <= {"popular", "fallback_popular"}
+
+
+def test_what_answers_lack_is_counted_by_cause_whatever_the_number_of_places(models):
+    rows = [CustomerRow("tea-3"), CustomerRow("coffee-2"), CustomerRow("nobody"), CustomerRow("nobody else")]
+    why = "shorter than asked: this scene shows only what was bought before, and"
+    found = recommend_batch(models, rows, "rebuy", 6, workers=1)
+    assert found.n_degraded == 4
+    assert found.causes == {
+        "next_basket: not in this release": 4, f"{why} nothing more may be shown": 2, f"{why} nothing was": 2
+    }  # fmt: skip
+    whole = recommend_batch(models, rows, "popular", 6, workers=1)
+    assert (whole.n_degraded, whole.causes) == (0, {})
 
 
 def test_scenes_that_start_from_a_basket_use_the_basket(models):
