@@ -133,7 +133,8 @@ def two_tastes(n_each: int = 6, n_items: int = 5) -> Dataset:
     """Tea drinkers buy tea0 … tea4, coffee drinkers coffee0 … coffee4; everybody skips one item of the taste.
 
     Customer `tea-3` has bought all teas but `tea3`; `bread` is bought by all; `tea-new` and `nobody-bought` are in
-    the catalogue only. Titles, categories and brands tell the tastes apart in English and Chinese.
+    the catalogue only, `tea-new` since day 35, all else since day 0. Titles, categories and brands tell the tastes
+    apart in English and Chinese.
     """
     titles = {"tea": "green tea 绿茶 leaves", "coffee": "roasted coffee 咖啡 beans"}
     rows: list[tuple[Any, ...]] = []
@@ -152,6 +153,7 @@ def two_tastes(n_each: int = 6, n_items: int = 5) -> Dataset:
     ]  # fmt: skip
     products += [{"product_id": "bread", "title": "rye bread 面包", "category": "food/bread", "brand": "baker"}]
     products += [{"product_id": "nobody-bought"}]
+    products[names.index(("tea-new", "tea"))]["valid_from"] = day(35)
     customers = [
         {"customer_id": f"{t}-{who}", "attributes": f'{{"region": "{t}land", "tier": "gold"}}'}
         for t in titles for who in range(n_each)

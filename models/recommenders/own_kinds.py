@@ -22,7 +22,7 @@ from features.ids import IdMap
 from models.arrivals import Arrivals, grown_to
 from models.query import NOTHING, Candidates, Query, top_candidates
 from models.recommenders.evidence import EvidenceConfig, read_profile, weigh_events
-from models.recommenders.newest import UNKNOWN, arrivals
+from models.recommenders.newest import UNKNOWN, first_seen
 
 
 class OwnKindsConfig(BaseModel):
@@ -244,7 +244,7 @@ def _up_the_tree(amount: Float64s, kind: Int32s, parent: Int32s, levels: list[sl
 
 def _days_for_sale(dataset: Dataset, half_life_days: float) -> Float64s:
     """Days that each product has been for sale, decayed like sales: float64 [n_items]; all days where none is known."""
-    arrived_at = arrivals(dataset)
+    arrived_at = first_seen(dataset)
     opened = int(dataset.product_events.at.min(initial=dataset.as_of))
     age_days = (dataset.as_of - np.where(arrived_at > UNKNOWN, np.maximum(arrived_at, opened), opened)) / DAY_US
     life = half_life_days / np.log(2.0)

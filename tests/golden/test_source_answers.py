@@ -20,7 +20,7 @@ TEA_3 = {
     "hybrid": ["bread", "tea4", "tea3", "tea2"],
     "content_based": ["tea4", "tea2", "tea1", "tea0"],
     "own_kinds": ["tea4", "tea3", "tea2", "tea1"],
-    "newest": ["bread", "coffee4", "tea4", "coffee3"],
+    "newest": ["tea-new"],
 }
 
 

@@ -146,6 +146,7 @@ def test_content_based_finds_products_never_sold_by_their_words():
 
 def test_newest_are_the_last_to_arrive_and_none_from_the_future():
     products = [{"product_id": "a", "created_at": day(5)}, {"product_id": "c", "created_at": day(99)}]
+    products += [{"product_id": "b", "valid_from": day(7)}]
     dataset = world([("u", "b", 7), ("u", "a", 8)], products=products, as_of=12)
     model = fit_newest(dataset, NewestConfig(half_life_days=5), rng())
     found = model.candidates(query(dataset), 9)
@@ -204,7 +205,8 @@ def test_a_model_written_before_words_were_kept_answers_and_takes_nothing_in():
 
 
 def test_what_came_long_ago_is_no_arrival():
-    toy = world([("ann", "tea", 1), ("ann", "milk", 100)], as_of=110)
+    products = [{"product_id": p, "created_at": day(d)} for p, d in (("tea", 1), ("milk", 100))]
+    toy = world([("ann", "tea", 1), ("ann", "milk", 100)], products=products, as_of=110)
     found = fit_newest(toy, NewestConfig(), rng()).candidates(query(toy), 10)
     assert names(toy, found) == ["milk"]
     everything = fit_newest(toy, NewestConfig(window_days=200), rng()).candidates(query(toy), 10)
