@@ -27,6 +27,7 @@ from training.settings import TrainingSettings
 from training.split import Split, split_all
 
 LEARNED_BLENDS: Final = ("home", "next_basket", "discover", "rebuy")
+MOST_HELD_OUT: Final = 0.5
 SLOW: Final = ("itemknn", "hybrid", "als", "gf_cf", "sequence", "ease", "content_based")
 
 
@@ -212,7 +213,10 @@ def _earlier(
     moments = dataset.product_events.at
     span_days = int(moments.max() - moments.min()) // DAY_US if len(moments) else 0
     days = min(settings.ranker_horizon_days, max(span_days // 4, 1))
-    lately = settings.model_copy(update={"horizon_days": days})
+    # Where nothing has an order the evaluation holds few items back; these questions hold back twice as many, so that
+    # the rankers learn from sparse answers and from dense ones.
+    share = min(2 * settings.hold_out_share, MOST_HELD_OUT)
+    lately = settings.model_copy(update={"horizon_days": days, "hold_out_share": share})
     split = scope.memo.once((dataset, "split"), lately, partial(split_all, dataset, lately))
     # What only blends ask is not fitted once more for them: it keeps its standard weight until the release learns.
     learned = scope.rankers(config) or scope.blended(config)

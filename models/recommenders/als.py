@@ -30,7 +30,7 @@ class AlsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dim: int = Field(128, ge=1, le=1024, description="Dimensions of a taste; fewer where the data are few.")
+    dim: int = Field(256, ge=1, le=1024, description="Dimensions of a taste; fewer where the data are few.")
     alpha: float = Field(80.0, gt=0, description="Confidence in one purchase, against 1 for none seen.")
     regularization: float = Field(
         0.065,
