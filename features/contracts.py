@@ -5,7 +5,7 @@ hold one JSON object as text with sorted keys. Null means unknown; NaN never sta
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import polars as pl
 
@@ -195,3 +195,11 @@ def table_named(name: str) -> Table:
     if name not in TABLES:
         raise UsageError(f"There is no table '{name}'; use one of {', '.join(TABLES)}.")
     return TABLES[name]
+
+
+class Tables(Protocol):
+    """What everything that is known is read from: the committed rows of each table (the lake is one)."""
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """Return all committed rows with exactly the columns of the table's contract, in the order of commits."""
+        ...

@@ -1,10 +1,10 @@
 """`Dataset`: an immutable snapshot of what a shop knew strictly before a moment T (DESIGN §2)."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -13,19 +13,14 @@ from features import columns as c
 from features.arrays import AnyArray, Int32s, Int64s
 from features.clock import quietest_hour
 from features.columns import EVENT_KINDS, EventKind, ItemKind
+from features.consents import END_OF_TIME, refusals
+from features.contracts import Tables
 from features.history import Histories
+from features.identities import canonical_ids, with_canonical_ids
 from features.ids import IdMap
 
 MOMENT_MAX: Final = 2**62
 NO_DEFAULT_TIME: Final = -(2**62)
-
-
-class Tables(Protocol):
-    """What a dataset is built from: the committed rows of each table (the lake is one)."""
-
-    def scan(self, table: str) -> pl.LazyFrame:
-        """Return all committed rows of a table with exactly the columns of its contract."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +87,9 @@ class Dataset:
         Ids and versioned attributes.
     events : mapping of ItemKind to Histories
         What customers did to items of each kind; row `customer_idx`, columns dense in that kind's `Entities`.
+    refused : mapping of str to int
+        Who has switched personalization off, and when (UTC µs): in nothing above, named so that a release can go on
+        obeying when the live state is lost.
     """
 
     shop: str
@@ -102,6 +100,7 @@ class Dataset:
     contents: Entities
     bundles: Entities
     events: dict[ItemKind, Histories]
+    refused: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def product_events(self) -> Histories:
@@ -129,7 +128,7 @@ class Dataset:
         cut: Callable[[Entities], Entities] = lambda e: replace(e, as_of=moment)  # noqa: E731
         return Dataset(
             self.shop, self.timezone, moment, cut(self.customers), cut(self.products), cut(self.contents),
-            cut(self.bundles), {k: h.before(moment) for k, h in self.events.items()},
+            cut(self.bundles), {k: h.before(moment) for k, h in self.events.items()}, self.refused,
         )  # fmt: skip
 
     @cached_property
@@ -152,6 +151,8 @@ class Dataset:
             state.update(entities.ids.offsets.tobytes())
             known = entities.versions.filter(pl.col(c.VALID_FROM) < self.as_of)
             state.update(known.select(sorted(known.columns)).write_ndjson().encode())
+        if self.refused:
+            state.update(repr(sorted(self.refused.items())).encode())
         for kind in ItemKind:
             for array in vars(self.events[kind]).values():
                 state.update(np.ascontiguousarray(array).tobytes())
@@ -164,28 +165,47 @@ _PLAIN_KINDS: Final = {
 }  # fmt: skip
 
 
-def build_dataset(tables: Tables, shop: str, timezone: str, as_of: int | None = None) -> Dataset:
+def build_dataset(
+    tables: Tables, shop: str, timezone: str, as_of: int | None = None, *, obeys_later_words: bool = False
+) -> Dataset:
     """Build the snapshot of a shop at `as_of` (UTC µs; default: just after its last event, or its last product).
 
-    Customers whose personalization is off at `as_of` enter no fit: their events and attributes are left out.
+    Whose personalization is off enters no fit: his events and attributes are left out. Without `as_of` the last word
+    known decides, whenever it was said; with it the last word before, or with `obeys_later_words` the last one all the
+    same: a release that is trained today obeys who refused today, whatever moment it looks back to.
+    The ids of one person are one customer: histories are joined in (at, event_id) order, and of the profiles the one
+    under the canonical id goes before those of the others.
     Events without an item (an open, a visit) are not part of any item's history and stay in the lake.
     Cost: one pass over the events, about 100 bytes of memory per event at the peak.
     """
-    events = tables.scan("events")
+    canonical = canonical_ids(tables)
+    said = refusals(tables, END_OF_TIME if as_of is None or obeys_later_words else as_of)
+    refused = dict(said.iter_rows())
     if as_of is None:
         as_of = _just_after_everything(tables)
-    refused = refused_customers(tables, as_of)
-    events = events.filter((pl.col(c.AT) < as_of) & ~pl.col(c.CUSTOMER_ID).is_in(refused))
-    customers = _entities(tables, "customers", c.CUSTOMER_ID, events, as_of, drop=refused)
+    events = with_canonical_ids(tables.scan("events"), canonical)
+    events = events.filter((pl.col(c.AT) < as_of) & ~pl.col(c.CUSTOMER_ID).is_in(list(refused)))
+    profiles = _profiles(tables, canonical).filter(~pl.col(c.CUSTOMER_ID).is_in(list(refused)))
+    customers = _entities(profiles, c.CUSTOMER_ID, events, as_of)
     items = {
-        kind: _entities(tables, table, key, events.filter(pl.col(c.ITEM_KIND) == kind.name), as_of, id_column=c.ITEM_ID)
+        kind: _entities(tables.scan(table), key, events.filter(pl.col(c.ITEM_KIND) == kind.name), as_of, c.ITEM_ID)
         for kind, (table, key) in _PLAIN_KINDS.items()
     }
     histories = {kind: _histories(events, timezone, customers.ids, items[kind].ids, kind) for kind in ItemKind}
     return Dataset(
         shop, timezone, as_of, customers, items[ItemKind.product], items[ItemKind.content], items[ItemKind.bundle],
-        histories,
+        histories, refused,
     )  # fmt: skip
+
+
+def _profiles(tables: Tables, canonical: Mapping[str, str]) -> pl.LazyFrame:
+    """Return the versions of customers under canonical ids, those of other ids only where there are no own ones."""
+    rows = tables.scan("customers")
+    if not canonical:
+        return rows
+    own = ~pl.col(c.CUSTOMER_ID).is_in(list(canonical))
+    rows = with_canonical_ids(rows.with_columns(own=own), canonical)
+    return rows.filter(pl.col("own") | ~pl.col("own").any().over(c.CUSTOMER_ID)).drop("own")
 
 
 def _just_after_everything(tables: Tables) -> int:
@@ -199,25 +219,10 @@ def _just_after_everything(tables: Tables) -> int:
     return int(came[0] or 0) + 1 if came[1] else 0
 
 
-def refused_customers(tables: Tables, as_of: int) -> list[str]:
-    """Customers whose last word on the purpose `personalization` before `as_of` was `off`."""
-    said = (
-        tables.scan("consents")
-        .filter((pl.col("purpose") == "personalization") & (pl.col(c.AT) < as_of))
-        .sort(c.CUSTOMER_ID, c.AT)
-        .group_by(c.CUSTOMER_ID, maintain_order=True)
-        .agg(pl.col("state").last())
-        .filter(pl.col("state") == "off")
-    )
-    return said.collect()[c.CUSTOMER_ID].to_list()
-
-
 def _entities(
-    tables: Tables, table: str, key: str, events: pl.LazyFrame, as_of: int, *, id_column: str | None = None,
-    drop: list[str] | None = None,
+    rows: pl.LazyFrame, key: str, events: pl.LazyFrame, as_of: int, id_column: str | None = None
 ) -> Entities:  # fmt: skip
-    rows = tables.scan(table).with_columns(pl.col(c.VALID_FROM).fill_null(0)).filter(pl.col(c.VALID_FROM) < as_of)
-    rows = rows.filter(~pl.col(key).is_in(drop or []))
+    rows = rows.with_columns(pl.col(c.VALID_FROM).fill_null(0)).filter(pl.col(c.VALID_FROM) < as_of)
     seen = events.select(pl.col(id_column or key).drop_nulls().unique().alias(key))
     ids = pl.concat([rows.select(pl.col(key).unique()), seen]).unique().sort(key).collect()[key]
     index = pl.DataFrame({key: ids, "idx": np.arange(len(ids), dtype=np.int32)})

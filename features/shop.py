@@ -3,11 +3,13 @@
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from features.errors import ContractError, UnknownShop, UsageError
 from features.ids import validated_shop_name
+
+MOST_STOCK: Final = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,15 @@ class Shop:
         Its directory.
     timezone : str
         IANA name; naive times are read in it, and the shop's day begins in it.
+    low_stock : float
+        Products with this much in stock or less are not shown; `[shop] low_stock` of `pond.toml`, obeyed without
+        training or restart.
     """
 
     name: str
     root: Path
     timezone: str
+    low_stock: float = 0.0
 
     @property
     def lake_dir(self) -> Path:
@@ -94,7 +100,12 @@ def open_shop(home: Path, name: str) -> Shop:
     settings = _read_toml(root / "pond.toml").get("shop", {})
     if not isinstance(settings, dict) or "timezone" not in settings:
         raise ContractError(str(root / "pond.toml"), "shop.timezone", 'is required, for example "Asia/Shanghai".')
-    return Shop(name, root, validated_timezone(str(settings["timezone"])))
+    low_stock = settings.get("low_stock", 0)
+    if isinstance(low_stock, bool) or not isinstance(low_stock, int | float) or not 0 <= low_stock < MOST_STOCK:
+        raise ContractError(
+            str(root / "pond.toml"), "shop.low_stock", "is a number from 0: with this much in stock or less, hide."
+        )
+    return Shop(name, root, validated_timezone(str(settings["timezone"])), float(low_stock))
 
 
 def list_shops(home: Path) -> list[Shop]:

@@ -1,14 +1,14 @@
 """What may be shown now: the items of a release with their live stock, status and price (DESIGN §4, steps 5 and 6)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Self
 
 import numpy as np
 import polars as pl
 
-from features.arrays import Bools, Float32s, Int32s, Int64s
+from features.arrays import Bools, Float32s, Float64s, Int32s, Int64s
 from features.dataset import Entities
 from features.ids import IdMap
 
@@ -18,9 +18,9 @@ MAX_DEPTH: Final = 8
 HIDDEN_STATUSES: Final = frozenset({"hidden", "deleted", "discontinued", "inactive", "expired"})
 
 
-def is_sellable(status: str | None, stock: float | None) -> bool:
-    """Whether an item with this status and stock may be shown; what is not known does not hide it."""
-    return status not in HIDDEN_STATUSES and (stock is None or stock > 0)
+def _is_listed(status: str | None) -> bool:
+    """Whether an item with this status may be shown; one that is not known does not hide it."""
+    return status not in HIDDEN_STATUSES
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +44,14 @@ class ItemTable:
         The category paths `a/b/c`.
     price : float32 [n]
         NaN where unknown.
-    sellable : bool [n]
+    listed : bool [n]
+        The status hides it not.
+    stock : float64 [n]
+        NaN where unknown: that does not hide.
     starts_at, ends_at : int64 [n]
         Shown from (inclusive) and until (exclusive), UTC µs.
+    low_stock : float
+        With this much in stock or less an item is not shown.
     """
 
     ids: IdMap
@@ -56,9 +61,11 @@ class ItemTable:
     category: Int32s
     paths: tuple[str, ...]
     price: Float32s
-    sellable: Bools
+    listed: Bools
+    stock: Float64s
     starts_at: Int64s
     ends_at: Int64s
+    low_stock: float = 0.0
 
     @classmethod
     def of(cls, products: Entities) -> Self:
@@ -69,16 +76,23 @@ class ItemTable:
         return cls(
             products.ids, {}, _texts(frame, "title"), _texts(frame, "brand"), category, paths,
             price=np.array([np.nan if x is None else x for x in _column(frame, "price")], np.float32),
-            sellable=np.array(
-                [is_sellable(*row) for row in zip(_column(frame, "status"), _column(frame, "stock"), strict=True)],
-                np.bool_,
-            ),
+            listed=np.array([_is_listed(status) for status in _column(frame, "status")], np.bool_),
+            stock=np.array([np.nan if x is None else x for x in _column(frame, "stock")], np.float64),
             starts_at=np.array([ALWAYS if t is None else t for t in created], np.int64),
             ends_at=np.full(len(frame), NEVER, np.int64),
         )  # fmt: skip
 
     def __len__(self) -> int:
-        return len(self.sellable)
+        return len(self.listed)
+
+    @cached_property
+    def sellable(self) -> Bools:
+        """Listed, and more in stock than `low_stock` where the stock is known: bool [n]."""
+        return self.listed & ~(self.stock <= self.low_stock)
+
+    def with_low_stock(self, low_stock: float) -> Self:
+        """Return the table with another threshold of stock."""
+        return self if low_stock == self.low_stock else self._as_grown(replace(self, low_stock=low_stock))
 
     @property
     def n_trained(self) -> int:
@@ -134,7 +148,7 @@ class ItemTable:
         titles, brands = [*self.titles, *fresh], [*self.brands, *fresh]
         grown = {
             name: np.concatenate([array, np.zeros(len(fresh), array.dtype)])
-            for name in ("category", "price", "sellable", "starts_at", "ends_at")
+            for name in ("category", "price", "listed", "stock", "starts_at", "ends_at")
             for array in (getattr(self, name),)
         }
         for row in rows:
@@ -143,11 +157,18 @@ class ItemTable:
             price, created = row.get("price"), row.get("created_at")
             grown["category"][idx] = code.get(str(row.get("category")), -1)
             grown["price"][idx] = np.nan if price is None else float(price)
-            grown["sellable"][idx] = is_sellable(row.get("status"), row.get("stock"))
+            stock = row.get("stock")
+            grown["listed"][idx] = _is_listed(row.get("status"))
+            grown["stock"][idx] = np.nan if stock is None else float(stock)
             grown["starts_at"][idx] = ALWAYS if created is None else int(created)
             grown["ends_at"][idx] = NEVER
-        changed = type(self)(self.ids, added, tuple(titles), tuple(brands), paths=paths, **grown)
-        if paths == self.paths:  # a change of stock must not cost a walk over all categories
+        changed = type(self)(
+            self.ids, added, tuple(titles), tuple(brands), paths=paths, low_stock=self.low_stock, **grown
+        )
+        return self._as_grown(changed)
+
+    def _as_grown(self, changed: Self) -> Self:
+        if changed.paths == self.paths:  # a change of stock must not cost a walk over all categories
             vars(changed)["ancestors"] = self.ancestors
         return changed
 

@@ -4,6 +4,7 @@
         manifest.json      who, when, from what, how good, and a checksum of every file
         config.json        the configuration it was trained with
         histories/         the customers' product events before `as_of`
+        refusals/          who had switched personalization off, and when
         customers/         ids, and customers.parquet: their attributes
         products/          ids, and products.parquet: the catalogue as of training
         sources/<name>/    each fitted source
@@ -15,7 +16,7 @@ Everything is arrays, Parquet, JSON or a library's own text or index format; not
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,9 +28,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from features.arrays import Int32s
 from features.attributes import attributes_of
 from features.clock import shop_day_start
+from features.consents import Refusals
 from features.dataset import Dataset, Entities
 from features.errors import ArtifactCorrupt, ReleaseError
-from features.history import EMPTY, Histories, History
+from features.history import EMPTY, Histories, History, joined
 from features.ids import IdMap
 from models.artifact import load_value, save_value
 from models.catalogue import SOURCES
@@ -100,6 +102,7 @@ class Models:
     rankers: Mapping[str, RankerModel] = field(default_factory=dict)
     blends: Mapping[str, LearnedBlend] = field(default_factory=dict)
     day_starts: int = 0
+    refusals: Refusals = field(default_factory=lambda: Refusals.of({}))
 
     @classmethod
     def of(
@@ -113,7 +116,7 @@ class Models:
         return cls(
             dataset.timezone, dataset.as_of, config, EntityTable.of(dataset.customers),
             EntityTable.of(dataset.products), dataset.product_events, sources, rankers or {},
-            day_starts=dataset.day_starts,
+            day_starts=dataset.day_starts, refusals=Refusals.of(dataset.refused),
         )  # fmt: skip
 
     @cached_property
@@ -143,12 +146,23 @@ class Models:
         """Return a customer's attributes as texts, as the models were taught them; none for a stranger."""
         return attributes_of(self._attribute_texts[customer_idx]) if customer_idx >= 0 else {}
 
-    def query(self, customer_idx: int, at: int, tail: History = EMPTY, seeds: Int32s = NO_ITEMS) -> Query:
+    def person(self, ids: Iterable[str]) -> tuple[int, ...]:
+        """Return the indexes of the ids of one person that the release knows, the one with the most history first.
+
+        Ids that became one person after training are customers of their own here; those before are one customer.
+        """
+        known = [idx for idx in map(self.customers.ids.idx, ids) if idx >= 0]
+        return tuple(sorted(known, key=lambda idx: -len(self.histories.of(idx))))
+
+    def query(
+        self, customer_idx: int, at: int, tail: History = EMPTY, seeds: Int32s = NO_ITEMS, also: Sequence[int] = ()
+    ) -> Query:
         """Return the question of a customer (-1: a stranger) at a moment: only what lies strictly before it.
 
-        `tail` is what happened after the release, its items in this release's indexes, ascending in time.
+        `tail` is what happened after the release, its items in this release's indexes, ascending in time; `also` are
+        further customers of the release who are the same person (see `person`).
         """
-        history = self.histories.of(customer_idx).before(at).then(tail.before(at))
+        history = joined([self.histories.of(idx) for idx in (customer_idx, *also)]).before(at).then(tail.before(at))
         moment = shop_day_start(at, self.timezone, self.day_starts)
         return Query(at, moment, customer_idx, history, seeds, self.attributes(customer_idx), self.as_of)
 
@@ -173,6 +187,7 @@ def write_release(models: Models, directory: Path, facts: Mapping[str, Any]) -> 
     save_value(models.customers, directory / "customers")
     save_value(models.products, directory / "products")
     save_value(models.histories, directory / "histories")
+    save_value(models.refusals, directory / "refusals")
     (directory / "sources").mkdir()
     for name, source in models.sources.items():
         save_value(source, directory / "sources" / name)
@@ -225,9 +240,14 @@ def load_release(directory: Path, *, verify: bool = True) -> Release:
         load_value(EntityTable, directory / "customers"), load_value(EntityTable, directory / "products"),
         load_value(Histories, directory / "histories"), sources,
         {p.name: load_value(RankerModel, p) for p in sorted((directory / "rankers").glob("*"))},
-        _read_blends(directory / BLENDS), manifest.day_starts,
+        _read_blends(directory / BLENDS), manifest.day_starts, _read_refusals(directory / "refusals"),
     )  # fmt: skip
     return Release(directory, manifest, models)
+
+
+def _read_refusals(directory: Path) -> Refusals:
+    # A release made before refusals were kept has none; of a damaged one the checksums tell.
+    return load_value(Refusals, directory) if directory.is_dir() else Refusals.of({})
 
 
 def _read_blends(path: Path) -> dict[str, LearnedBlend]:

@@ -73,6 +73,8 @@ class Reloader:
             wanted = DirectoryStore(shop.releases_dir).current_id() or ""
             if wanted == serving:
                 self._refused.pop(shop.name, None)
+            if serving:
+                self._sets.swap(self._sets.of(shop.name).under(shop))
             if not wanted or wanted == serving or self._is_left_alone(shop.name, wanted):
                 return
             fresh = await asyncio.to_thread(self._loaded, shop, wanted)

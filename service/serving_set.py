@@ -58,7 +58,8 @@ class ServingSet:
             )
         marks = read_watermarks(release.manifest.watermarks)
         models = release.models
-        return cls(shop, release, models.items, marks.get(CATALOGUE, NOTHING_YET).id, marks, models.pipeline)
+        items = models.items.with_low_stock(shop.low_stock)
+        return cls(shop, release, items, marks.get(CATALOGUE, NOTHING_YET).id, marks, models.pipeline)
 
     @property
     def release_id(self) -> str:
@@ -79,6 +80,12 @@ class ServingSet:
         arrivals = Arrivals.of(fresh, items)
         pipeline = self.pipeline.grown(arrivals) if len(arrivals) else self.pipeline
         return replace(self, items=items, catalogue=catalogue, pipeline=pipeline)
+
+    def under(self, shop: Shop) -> Self:
+        """Return the serving set under the shop's settings as they are now."""
+        if shop == self.shop:
+            return self
+        return replace(self, shop=shop, items=self.items.with_low_stock(shop.low_stock))
 
     def _is_newer(self, row: Mapping[str, Any]) -> bool:
         """Whether a change came after the row the release was trained with: a file loaded later beats it."""

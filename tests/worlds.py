@@ -47,6 +47,7 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         "customer_id": pl.String, "purpose": pl.String, "channel": pl.String, "at": pl.Int64, "state": pl.String,
         "source": pl.String,
     },
+    "identities": {"id_type": pl.String, "id_value": pl.String, "customer_id": pl.String},
 }  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def events(rows: Iterable[Sequence[Any]]) -> pl.DataFrame:
 
 def rows_of(table: str, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """Rows of a catalogue or customer table; columns not given are null, `valid_from` is day 0."""
-    full = [{"valid_from": START} | dict(row) for row in rows] if table != "consents" else [dict(r) for r in rows]
+    full = [{"valid_from": START} | dict(row) for row in rows] if table not in ("consents", "identities") else [dict(r) for r in rows]
     return pl.DataFrame(full, schema=SCHEMAS[table], strict=False)
 
 

@@ -159,7 +159,9 @@ def evaluate_release(
     The release itself has seen the truth (it is refitted on everything before it is published), so its configuration
     is fitted again on the known part.
     """
-    dataset = build_dataset(Lake(shop.lake_dir), shop.name, shop.timezone, release.manifest.as_of)
+    dataset = build_dataset(
+        Lake(shop.lake_dir), shop.name, shop.timezone, release.manifest.as_of, obeys_later_words=True
+    )
     split = split_dataset(dataset, settings)
     return evaluate(
         split, {POND: fit_models(split.known, release.models.config, settings, progress).models}, settings, progress

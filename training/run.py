@@ -194,7 +194,7 @@ def _snapshot(lake: Lake, shop: Shop, as_of: int | None) -> tuple[Dataset, dict[
     """Read the lake at a moment between two drains, so that dataset and watermarks are of one state."""
     while True:
         marks = watermarks(lake.commits("events"))
-        dataset = build_dataset(lake, shop.name, shop.timezone, as_of)
+        dataset = build_dataset(lake, shop.name, shop.timezone, as_of, obeys_later_words=True)
         if watermarks(lake.commits("events")) == marks:
             break
     if as_of is not None:

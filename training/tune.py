@@ -216,7 +216,7 @@ def tune(
     names = tuple(dict.fromkeys(scenes or settings.training.scenes))
     check_scenes(names, settings.pipeline)
     with progress.step("read the lake"):
-        dataset = build_dataset(Lake(shop.lake_dir), shop.name, shop.timezone)
+        dataset = build_dataset(Lake(shop.lake_dir), shop.name, shop.timezone, obeys_later_words=True)
         bench = Bench.of(dataset, settings, names)
     key = study_key(bench.split, settings, bench.scenes)
     with open_study(shop.root / FOLDER, key, settings.training.seed) as study:

@@ -3,7 +3,7 @@
 import polars as pl
 
 from features.checks.result import collected, local_day
-from features.dataset import Tables
+from features.contracts import Tables
 
 
 def daily_counts(tables: Tables, timezone: str) -> pl.DataFrame:

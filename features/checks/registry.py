@@ -12,7 +12,7 @@ from features.checks.prices import check_prices
 from features.checks.result import CheckResult
 from features.checks.unknown_ids import check_unknown_customers, check_unknown_items
 from features.checks.volume import check_volume
-from features.dataset import Tables
+from features.contracts import Tables
 from features.shop import Shop
 
 Check: TypeAlias = Callable[[Tables, Shop], CheckResult]

@@ -6,7 +6,7 @@ import polars as pl
 
 from features import columns as c
 from features.checks.result import CheckResult, collected, skipped, verdict
-from features.dataset import Tables
+from features.contracts import Tables
 from features.shop import Shop
 
 ALLOWED: Final = 0.01

@@ -6,7 +6,7 @@ import numpy as np
 
 from features.checks.daily import daily_counts
 from features.checks.result import CheckResult, skipped, verdict
-from features.dataset import Tables
+from features.contracts import Tables
 from features.shop import Shop
 
 NAME: Final = "volume"
