@@ -38,6 +38,11 @@ class Word:
         return self.state == "on"
 
 
+def later(one: Word, other: Word) -> Word:
+    """Return the word that holds: the later, of two at the same moment `off`."""
+    return max(one, other, key=lambda word: (word.at, not word.is_on))
+
+
 Words: TypeAlias = Mapping[tuple[str, str], Word]
 
 

@@ -27,6 +27,7 @@ from features.contracts import Table, table_named
 from features.errors import ArtifactCorrupt, ReleaseError, StorageFull
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+COMPACTION: Final = "compaction"  # the source of a commit that merges parts
 PART_ROWS: Final = 500_000
 SMALL_PART_ROWS: Final = PART_ROWS // 2
 SWEEP_AFTER_S: Final = 3600.0
@@ -135,6 +136,16 @@ class Lake:
         paths = [self._verify(table, part) for part in parts]
         return pl.scan_parquet(paths, schema=contract.schema, glob=False, missing_columns="insert")
 
+    def scan_commits(self, table: str, commits: Sequence[Commit]) -> pl.LazyFrame:
+        """Return the rows that some commits added and readers still see, as `scan` does."""
+        contract = table_named(table)
+        names = {part.name for commit in commits for part in commit.added}
+        parts = [part for part in self.parts(table) if part.name in names] if names else []
+        if not parts:
+            return contract.empty().lazy()
+        paths = [self._verify(table, part) for part in parts]
+        return pl.scan_parquet(paths, schema=contract.schema, glob=False, missing_columns="insert")
+
     def batches(self, table: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the committed rows part by part: memory is bounded by one part."""
         schema = table_named(table).schema
@@ -233,7 +244,7 @@ class Lake:
             merged = [group[0] if len(group) == 1 else self._merge(table, group) for group in groups]
             kept = {part.name for part in merged}
             removed = tuple(part.name for part in parts if part.name not in kept)
-            commit = Commit(number, tuple(merged), removed, number - 1, version, "compaction")
+            commit = Commit(number, tuple(merged), removed, number - 1, version, COMPACTION)
             if self._try_commit(table, commit):
                 return commit
             for part in merged:

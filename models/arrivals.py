@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from features.arrays import AnyArray, Int32s
+from features.ids import IdMap
 from models.items import ItemTable
 
 ArrayT = TypeVar("ArrayT", bound=AnyArray)
@@ -46,6 +47,13 @@ class Arrivals:
 
     def __len__(self) -> int:
         return len(self.item_idx)
+
+
+def dated(row: Mapping[str, Any], trained: IdMap) -> Mapping[str, Any]:
+    """Let a product that a release does not know and that does not say when it came have come with its row."""
+    if row.get("created_at") is not None or trained.idx(str(row["product_id"])) >= 0:
+        return row
+    return {**row, "created_at": row.get("valid_from")}
 
 
 def grown_to(n: int, array: ArrayT, filler: float) -> ArrayT:

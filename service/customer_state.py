@@ -1,17 +1,22 @@
 """Values of the live state: what a read returns, what a write answers."""
 
 import enum
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import orjson
 
+from features import consents
 from features.columns import ItemKind
+from features.consents import Word
 from features.history import History
 from service.journal import ZERO, Entry
-from service.tail import tail_history
+from service.tail import merged_rows, tail_history
 
+ALIAS_FIELD: Final = b"alias"
+PROFILES: Final = (b"attr", b"oattr")  # the customer's own, and that of another id of his
+FROM_LAKE: Final = b"lake.consents"
 Outcome: TypeAlias = Literal["stored", "duplicate", "conflict", "rejected"]
 
 
@@ -22,6 +27,22 @@ class Status(enum.Enum):
     off = "off"  # personalization refused: consent only
     gone = "gone"  # erased: a tombstone
     alias = "alias"  # another id of the same person
+
+
+def field_of_word(purpose: str, channel: str) -> bytes:
+    """Return the field of a customer's hash that holds the last word on a purpose and channel."""
+    return f"n:{purpose}:{channel}".encode()
+
+
+def words_of(fields: Mapping[bytes, bytes]) -> dict[tuple[str, str], Word]:
+    """Return the words among a customer's fields by (purpose, channel)."""
+    found = {}
+    for name, said in fields.items():
+        if name.startswith(b"n:"):
+            purpose, _, channel = name[2:].decode().partition(":")
+            at, state, source = said.decode().split("|", 2)
+            found[purpose, channel] = Word(int(at), state, source)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +136,62 @@ class CustomerState:
         """A counter of the shop as a stream id, `0-0` before its first change."""
         return self.versions.get(counter.encode(), ZERO.encode()).decode()
 
+    @property
+    def words(self) -> dict[tuple[str, str], Word]:
+        """The customer's last words by (purpose, channel); the channel is empty for all."""
+        return words_of(self.fields)
+
     def consent(self, purpose: str, channel: str = "") -> str | None:
         """The customer's last word, `on` or `off`; None when nothing was said."""
-        said = self.fields.get(f"n:{purpose}:{channel}".encode())
-        return said.split(b"|", 2)[1].decode() if said else None
+        said = self.words.get((purpose, channel))
+        return said.state if said else None
+
+    def may_touch(self, purpose: str, channel: str) -> bool:
+        """Whether a message for this purpose may go to the customer on this channel; see `consents.may_touch`.
+
+        What was never said is a no, and so is everything about a customer who was erased.
+        """
+        return self.status is not Status.gone and consents.may_touch(self.words, purpose, channel)
+
+    @property
+    def knows_words(self) -> bool:
+        """Whether the server has been told what the lake knows; an emptied one has not, so consent is not known."""
+        return FROM_LAKE in self.versions
+
+    def obeying(self, refused_at: int | None) -> Self:
+        """Return the state as it may be used when a release says that the customer refused then (UTC µs).
+
+        A word of the live state that is later lifts the refusal.
+        """
+        said = self.words.get((consents.PERSONALIZATION, consents.ALL_CHANNELS))
+        lifted = said is not None and said.is_on and refused_at is not None and said.at > refused_at
+        if refused_at is None or lifted or self.status is not Status.known:
+            return self
+        kept = {name: value for name, value in self.fields.items() if name.startswith(b"n:")}
+        return replace(self, status=Status.off, fields=kept, tail=b"", exposures=b"")
+
+    @property
+    def other_ids(self) -> tuple[str, ...]:
+        """Further ids of the same person; see service/merges.py."""
+        return tuple(sorted(name[4:].decode() for name in self.fields if name.startswith(b"was:")))
+
+    def along_with(self, tails: Sequence[tuple[bytes, bytes]], trips: int) -> Self:
+        """Return the state with the (tail, exposures) of the person's other ids."""
+        rows, exposures = zip((self.tail, self.exposures), *tails, strict=True)
+        return replace(self, tail=merged_rows(rows), exposures=merged_rows(exposures), trips=trips)
 
     @property
     def attributes(self) -> Mapping[str, Any] | None:
         """The latest row of the table `customers` that came in live, None when none did."""
-        body = self.fields.get(b"attr")
+        return self._profile(PROFILES[0])
+
+    @property
+    def attributes_of_others(self) -> Mapping[str, Any] | None:
+        """The latest such row that came in under another id of the person, before they were known to be one."""
+        return self._profile(PROFILES[1])
+
+    def _profile(self, name: bytes) -> Mapping[str, Any] | None:
+        body = self.fields.get(name)
         return orjson.loads(body)["row"] if body else None
 
     def history(self, kind: ItemKind, idx_of: Callable[[str], int], timezone: str) -> History:

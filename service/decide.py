@@ -14,12 +14,14 @@ import orjson
 
 from features.attributes import attributes_of
 from features.columns import EventKind, ItemKind
-from features.errors import ServiceUnreachable, StorageFull
+from features.errors import PondError, ServiceUnreachable, StorageFull
 from features.history import EMPTY, History
 from features.ids import stable_hash
 from models.pipeline import Filters, Request, Slate
 from models.query import Query
+from models.release import Models
 from service.customer_state import CustomerState, Decision, Status
+from service.from_lake import LakeWords
 from service.journal import EntryType, id_key
 from service.live_state import LiveState, mint_decision_id
 from service.observe import Metrics
@@ -33,6 +35,7 @@ NOBODY: Final = "(nobody)"  # whom a decision without a customer, or of an erase
 NON_PERSONAL_SCENE: Final = "popular"
 UNREACHABLE: Final = "the state server does not answer: consent is not known, so nothing personal is shown"
 SWITCHED_OFF: Final = "this customer has switched personalization off: nothing personal is shown"
+LAKE_WAIT_SECONDS: Final = 1.0  # for consent to come back from the lake; until then nothing personal is shown
 _FULL_HASH: Final = float(2**64)
 
 
@@ -76,6 +79,11 @@ class Known:
     now: int
 
     @property
+    def may_learn(self) -> bool:
+        """Whether anything may be tried out on this answer and learned from it: consent is known and not refused."""
+        return self.state is not None and self.state.is_personal
+
+    @property
     def logged_as(self) -> str:
         """The canonical id, or nobody's for a customer who was erased."""
         if self.state is None or self.state.status is Status.gone:
@@ -88,9 +96,9 @@ class Decider:
 
     def __init__(
         self, sets: ServingSets, state: LiveState, spool: Spool, settings: ServiceSettings, metrics: Metrics,
-        clock: Callable[[], int],
+        clock: Callable[[], int], words: LakeWords,
     ) -> None:  # fmt: skip
-        self._sets, self._state, self._spool = sets, state, spool
+        self._sets, self._state, self._spool, self._words = sets, state, spool, words
         self._settings, self._metrics, self._clock = settings, metrics, clock
         self._catalogue_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -116,12 +124,13 @@ class Decider:
         # 4.-8. Gather, filter, score, arrange, fall back.
         who = (command.customer_id or NOBODY) if known.state is None else known.logged_as
         decision_id = mint_decision_id(who, self._state.partitions)
-        explores = _share_of(decision_id) < self._settings.explore_share
-        seed = stable_hash(decision_id) if explores else None
+        # Who is not personal takes part in no experiment: chance would tell two of them apart.
+        share = self._settings.explore_share if known.may_learn else 0.0
+        seed = stable_hash(decision_id) if _share_of(decision_id) < share else None
         slate = known.serving.pipeline.recommend(_request(command, known, seed), known.serving.items)
         # 9. Log before answering.
         answer = _answer(decision_id, command, known, slate)
-        body = _body(command, known, slate, answer, explore={"share": self._settings.explore_share, "seed": seed})
+        body = _body(command, known, slate, answer, explore={"share": share, "seed": seed})
         decision = Decision(decision_id, who, known.now, command.scene, known.serving.release_id, body)
         await self._log(shop, decision, is_reachable=known.state is not None)
         stages = [pick.stage for pick in slate.picks]
@@ -130,13 +139,25 @@ class Decider:
 
     async def _known(self, serving: ServingSet, command: Command) -> Known:
         try:
-            state = await self._state.read(serving.shop.name, command.customer_id or NOBODY, serving.watermarks)
+            state = await self._read(serving, command.customer_id or NOBODY)
             serving = await self._with_catalogue(serving, state.catalogue_version)
         except ServiceUnreachable:
             # 10. Only what is not personal, by the last known catalogue.
             return Known(serving, None, self._clock())
         # The clock is read after the state: what was acknowledged before lies before it.
         return Known(serving, state, self._clock())
+
+    async def _read(self, serving: ServingSet, customer_id: str) -> CustomerState:
+        shop = serving.shop
+        state = await self._state.read(shop.name, customer_id, serving.watermarks)
+        if not state.knows_words:
+            # A server that was emptied: what its customers refused must come back before anything of them is used.
+            try:
+                await self._words.bring(shop, LAKE_WAIT_SECONDS)
+            except (TimeoutError, PondError, OSError) as error:
+                raise ServiceUnreachable(f"Consents are not in the live state yet ({error}).") from error
+            state = await self._state.read(shop.name, customer_id, serving.watermarks)
+        return state.obeying(serving.models.refusals.at_of(state.customer_id))
 
     async def _with_catalogue(self, serving: ServingSet, version: str) -> ServingSet:
         """Return the serving set with the catalogue at `version` at least; several requests fetch it once."""
@@ -195,7 +216,7 @@ def _request(command: Command, known: Known, seed: int | None) -> Request:
     idxs, is_lost = known.serving.items.idxs, known.state is None and not command.seeds
     return Request(
         _query(command, known), NON_PERSONAL_SCENE if is_lost else command.scene, command.k, idxs(command.basket),
-        idxs(command.exclude), idxs(command.pins), command.filters, explore_seed=None if is_lost else seed,
+        idxs(command.exclude), idxs(command.pins), command.filters, explore_seed=seed,
     )  # fmt: skip
 
 
@@ -207,10 +228,19 @@ def _query(command: Command, known: Known) -> Query:
     tail = known.state.history(ItemKind.product, items.idx, models.timezone)
     # A clock that runs ahead must not hide what was acknowledged: it has happened by now.
     tail = replace(tail, at=np.minimum(tail.at, known.now - 1)).then(_seen(command, known))
-    customer_idx = models.customers.ids.idx(known.state.customer_id)
-    query = models.query(customer_idx, known.now, tail, seeds)
-    live = known.state.attributes
-    return query if live is None else replace(query, attributes=attributes_of(live.get("attributes")))
+    person = models.person((known.state.customer_id, *known.state.other_ids))
+    query = models.query(person[0] if person else -1, known.now, tail, seeds, person[1:])
+    return replace(query, attributes=attributes_known(models, known.state))
+
+
+def attributes_known(models: Models, state: CustomerState) -> dict[str, str]:
+    """Return a customer's attributes: as they came in live, else as trained, else those of another id of his."""
+    if state.attributes is not None:
+        return attributes_of(state.attributes.get("attributes"))
+    own, *others = (models.attributes(models.customers.ids.idx(name)) for name in (state.customer_id, *state.other_ids))
+    if not own and state.attributes_of_others is not None:
+        return attributes_of(state.attributes_of_others.get("attributes"))
+    return next(filter(None, (own, *others)), {})
 
 
 def _seen(command: Command, known: Known) -> History:
@@ -282,7 +312,7 @@ def _body(
             "status": state.status.value, "epoch": state.epoch, "last_id": state.last_id,
             "versions": {name.decode(): value.decode() for name, value in state.versions.items()},
         },
-        "explore": explore, "assignments": {}, "variants": answer.variants, "degraded": answer.degraded,
-        "slate": places,
+        "learn": known.may_learn, "explore": explore, "assignments": {}, "variants": answer.variants,
+        "degraded": answer.degraded, "slate": places,
     }  # fmt: skip
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)

@@ -33,6 +33,7 @@ class EntryType(enum.StrEnum):
     bundle = "bundles"
     customer = "customers"
     consent = "consents"
+    identity = "identities"
 
 
 _COLUMNS: Final = {kind: frozenset(table_named(kind.value).schema) for kind in EntryType}

@@ -15,11 +15,15 @@ from features.shop import Shop, list_shops
 from features.watermarks import Watermark, read_watermarks
 from models.release_store import DirectoryStore
 from service.child import end_with_parent, told_by_parent
+from service.from_lake import bring_from_lake
 from service.guardian import StateServer, start_or_join
 from service.journal import lowest
 from service.keeper import Kept, run_keeper
+from service.live_state import LiveState
+from service.merges import Merges
 from service.observe import configure_logs
 from service.settings import ServiceSettings
+from service.state_client import Client
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,22 @@ class Shops:
     """The shops under a home, found anew each time; a lake verifies each of its files once, so it is kept."""
 
     home: Path
+    settings: ServiceSettings
     _lakes: dict[str, Lake] = field(default_factory=dict)
 
     def kept(self) -> Iterable[Kept]:
         """Return every shop for the keeper."""
         for shop in list_shops(self.home):
             lake = self._lakes.setdefault(shop.name, Lake(shop.lake_dir))
-            yield Kept(shop.name, lake, shop.rejects_dir, partial(_floors, shop))
+            care = partial(_care, self.settings, shop, lake)
+            yield Kept(shop.name, lake, shop.rejects_dir, partial(_floors, shop), care)
+
+
+async def _care(settings: ServiceSettings, shop: Shop, lake: Lake, client: Client) -> None:
+    """Bring what files told the lake since, and end merges whose caller died between the steps."""
+    state = LiveState(client, settings)
+    await bring_from_lake(state, shop, lake)
+    await Merges(state).finish_all(shop.name)
 
 
 def _floors(shop: Shop) -> Mapping[str, Watermark]:
@@ -50,7 +63,7 @@ async def _run(server: StateServer, settings: ServiceSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run_keeper(server, settings, Shops(settings.home).kept, stop)
+    await run_keeper(server, settings, Shops(settings.home, settings).kept, stop)
 
 
 def main() -> None:

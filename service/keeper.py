@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -230,12 +230,16 @@ def _fits(value: Any, meaning: Meaning) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A shop in the keeper's care; `floors` tells the lowest watermarks of its mounted releases now."""
+    """A shop in the keeper's care; `floors` tells the lowest watermarks of its mounted releases now.
+
+    `care` is what else is done for it at each round: what files told the lake is brought, merges are ended.
+    """
 
     shop: str
     lake: Lake
     rejects: Path
     floors: Callable[[], Mapping[str, Watermark]]
+    care: Callable[[Client], Awaitable[None]] | None = None
 
 
 class Election:
@@ -294,6 +298,8 @@ async def _keep(
     for kept in shops:
         if kept.shop not in drains:
             drains[kept.shop] = Drain(client, kept.shop, kept.lake, kept.rejects, settings.partitions)
+        if kept.care is not None:
+            await kept.care(client)
         done = await drains[kept.shop].run()
         if done.entries:
             _log.info("shop %s: %d entries drained, %d refused", kept.shop, done.entries, done.refused)

@@ -4,7 +4,8 @@ Keys, all of a partition in one hash slot (DESIGN §5):
 
     pond:v1:{<shop>:<p>}:journal    stream of entries (service/journal.py)
     pond:v1:{<shop>:<p>}:meta       hash: epoch, catalogue (version), … counters a decision must see
-    pond:v1:{<shop>:<p>}:c:<id>     hash: last, attr, n:<purpose>:<channel> (consent), off, gone, alias
+    pond:v1:{<shop>:<p>}:c:<id>     hash: last, attr, n:<purpose>:<channel> (consent), off, gone, alias, was:<other id>
+    pond:v1:{<shop>:<p>}:merging    hash: other id → a merge that was begun (service/merges.py)
     pond:v1:{<shop>:<p>}:t:<id>     list: live tail (service/tail.py)      …:x:<id>  list: exposures, same rows
     pond:v1:{<shop>:<p>}:e:<hash>   digest of an event, for as long as its id is remembered
     pond:v1:{<shop>:<p>}:d:<id>     digest and stream id of a decision
@@ -22,6 +23,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from features.columns import EventKind, ItemKind
+from features.consents import PERSONALIZATION
 from features.errors import UsageError
 from features.watermarks import Watermark
 from service import scripts
@@ -32,6 +34,7 @@ from service.customer_state import (
     EventResult,
     Outcome,
     Status,
+    field_of_word,
 )  # fmt: skip
 from service.journal import (
     CATALOGUE,
@@ -50,6 +53,7 @@ from service.state_client import Client, Script, ask, state_errors
 from service.tail import LiveEvent, encode_row
 
 DAY_S: Final = 86_400
+LONGEST_CHAIN: Final = 100  # of aliases while a merge is under way; its end cuts them short
 ATOMIC_EVENTS: Final = 250  # events per script: about 1.5 ms in which the server answers nobody else
 _WORDS: Final[dict[bytes, Outcome]] = {b"D": "duplicate", b"C": "conflict", b"E": "rejected"}
 _TYPE_OF: Final = {
@@ -87,10 +91,11 @@ class LiveState:
         self.client = client
         self.partitions = settings.partitions
         self._settings = settings
-        self._epoch = secrets.token_hex(8)  # becomes a partition's epoch only where none stands
+        self.epoch = secrets.token_hex(8)  # becomes a partition's epoch only where none stands
         self._dedupe_s = settings.dedupe_days * DAY_S
         self._append = Script(scripts.APPEND_EVENTS)
         self._read = Script(scripts.READ)
+        self._read_tail = Script(scripts.READ_TAIL)
         self._log = Script(scripts.LOG_DECISION)
         self._customer = Script(scripts.PUT_CUSTOMER)
         self._consent = Script(scripts.PUT_CONSENT)
@@ -110,18 +115,33 @@ class LiveState:
             )
 
     async def read(self, shop: str, customer_id: str, after: Mapping[str, Watermark] | None = None) -> CustomerState:
-        """Return what is known of a customer above the release's watermarks, in one round trip (two for an alias).
+        """Return what is known of a customer above the release's watermarks, in one round trip.
 
+        One more for an alias, one more for a person with several ids: what happened under the others is read along.
         With personalization off nothing but consent is read; of an erased customer, nothing at all.
         """
-        state = await self._read_once(shop, customer_id, after or {})
-        if state.alias:
-            state = replace(await self._read_once(shop, state.alias, after or {}), trips=2)
-        return state
+        marks, asked = after or {}, {customer_id}
+        state = await self._read_once(shop, customer_id, marks)
+        while state.alias and state.alias not in asked:
+            asked.add(state.alias)
+            state = await self._read_once(shop, state.alias, marks)
+        if not (state.is_personal and state.other_ids):
+            return replace(state, trips=len(asked))
+        calls = []
+        for name in state.other_ids:
+            prefix, mark = self._of(shop, name, marks)
+            who = name.encode()
+            calls.append(((prefix + b"t:" + who, prefix + b"x:" + who, prefix + b"meta"), (mark.epoch, mark.id)))
+        async with state_errors(), asyncio.timeout(self._settings.read_ms / 1e3):
+            tails = await self._read_tail.run_many(self.client, calls)
+        return state.along_with([(tail, exposures) for tail, exposures in tails], len(asked) + 1)
+
+    def _of(self, shop: str, customer_id: str, after: Mapping[str, Watermark]) -> tuple[bytes, Watermark]:
+        partition = partition_of(customer_id, self.partitions)
+        return partition_prefix(shop, partition), after.get(partition, NOTHING_YET)
 
     async def _read_once(self, shop: str, customer_id: str, after: Mapping[str, Watermark]) -> CustomerState:
-        partition = partition_of(customer_id, self.partitions)
-        prefix, mark = partition_prefix(shop, partition), after.get(partition, NOTHING_YET)
+        prefix, mark = self._of(shop, customer_id, after)
         who = customer_id.encode()
         keys = (prefix + b"c:" + who, prefix + b"t:" + who, prefix + b"x:" + who, prefix + b"meta")
         async with state_errors(), asyncio.timeout(self._settings.read_ms / 1e3):
@@ -142,14 +162,16 @@ class LiveState:
         """
         oldest = (now_us() if now is None else now) - self._dedupe_s * 1_000_000
         answers = await self._append_once(shop, events, oldest)
-        moved = [i for i, answer in enumerate(answers) if answer[:1] == b"A"]
-        if moved:
-            events = list(events)
+        events = list(events)
+        for _ in range(LONGEST_CHAIN):
+            moved = [i for i, answer in enumerate(answers) if answer[:1] == b"A"]
+            if not moved:
+                break
             for i in moved:
                 events[i] = replace(events[i], customer_id=answers[i][1:].decode())
             again = await self._append_once(shop, [events[i] for i in moved], oldest)
             for i, answer in zip(moved, again, strict=True):
-                answers[i] = answer if answer[:1] != b"A" else b"E"
+                answers[i] = answer
         return [
             EventResult(event.event_id, _WORDS.get(answer, "stored"), answer.decode() if len(answer) > 1 else "",
                         late=event.at < oldest)
@@ -169,7 +191,7 @@ class LiveState:
         for partition, chunk in chunks:
             prefix = partition_prefix(shop, partition)
             arguments: list[Any] = [
-                prefix, self._epoch, self._dedupe_s, self._settings.tail_rows, self._settings.tail_days * DAY_S,
+                prefix, self.epoch, self._dedupe_s, self._settings.tail_rows, self._settings.tail_days * DAY_S,
             ]  # fmt: skip
             for i in chunk:
                 arguments += _event_arguments(events[i], oldest)
@@ -194,7 +216,7 @@ class LiveState:
         body = encode(EntryType.decision, decision.row())
         keys = (prefix + b"journal", prefix + b"meta", prefix + b"d:" + decision.decision_id.encode())
         async with state_errors(), asyncio.timeout(self._settings.read_ms / 1e3):
-            answer = await self._log.run(self.client, keys, (self._epoch, _digest(body), body, self._dedupe_s))
+            answer = await self._log.run(self.client, keys, (self.epoch, _digest(body), body, self._dedupe_s))
         return _WORDS.get(answer, "stored")
 
     async def get_decision(self, shop: str, decision_id: str) -> Mapping[str, Any] | None:
@@ -208,35 +230,40 @@ class LiveState:
             found = await ask(self.client, "XRANGE", prefix + b"journal", mark[8:], mark[8:]) if mark else []
         return decode(*found[0]).row if found else None
 
-    async def put_customer(self, shop: str, row: Mapping[str, Any]) -> Outcome:
-        """Store a new version of a customer (columns of the table `customers`, `valid_from` included)."""
+    async def put_customer(self, shop: str, row: Mapping[str, Any], *, in_lake: bool = False) -> Outcome:
+        """Store a new version of a customer (columns of the table `customers`, `valid_from` included).
+
+        `in_lake`: the row comes from the lake, so it is not journalled and replaces nothing that is newer.
+        """
         customer_id = str(row["customer_id"])
         body = encode(EntryType.customer, row)
-        answer = await self._put(self._customer, shop, customer_id, (body, "attr", body))
+        arguments = (b"" if in_lake else body, "attr", body, row.get("valid_from") or 0)
+        answer = await self._put(self._customer, shop, customer_id, arguments)
         if answer[:1] == b"A":
-            return await self.put_customer(shop, {**row, "customer_id": answer[1:].decode()})
+            return await self.put_customer(shop, {**row, "customer_id": answer[1:].decode()}, in_lake=in_lake)
         return _WORDS.get(answer, "stored")
 
-    async def put_consent(self, shop: str, row: Mapping[str, Any]) -> Outcome:
+    async def put_consent(self, shop: str, row: Mapping[str, Any], *, in_lake: bool = False) -> Outcome:
         """Store a customer's word on a purpose and channel (columns of the table `consents`); the latest `at` holds.
 
-        `personalization` is one word for all channels.
+        `personalization` is one word for all channels. `in_lake`: the word comes from the lake and is not journalled;
+        one that changes nothing is a `duplicate`.
         """
         customer_id, purpose, state = str(row["customer_id"]), str(row["purpose"]), str(row["state"])
-        channel = "" if purpose == "personalization" else row.get("channel") or ""
+        channel = "" if purpose == PERSONALIZATION else row.get("channel") or ""
         live = f"{row['at']}|{state}|{row.get('source') or ''}"
-        body = encode(EntryType.consent, row)
-        arguments = (body, f"n:{purpose}:{channel}", row["at"], state, live, purpose)
+        body = b"" if in_lake else encode(EntryType.consent, row)
+        arguments = (body, field_of_word(purpose, channel), row["at"], state, live, purpose)
         answer = await self._put(self._consent, shop, customer_id, arguments)
         if answer[:1] == b"A":
-            return await self.put_consent(shop, {**row, "customer_id": answer[1:].decode()})
+            return await self.put_consent(shop, {**row, "customer_id": answer[1:].decode()}, in_lake=in_lake)
         return _WORDS.get(answer, "stored")
 
     async def _put(self, script: Script, shop: str, customer_id: str, arguments: tuple[Any, ...]) -> bytes:
         prefix = partition_prefix(shop, partition_of(customer_id, self.partitions))
         keys = (prefix + b"journal", prefix + b"meta", prefix + b"c:" + customer_id.encode())
         async with state_errors():
-            answer: bytes = await script.run(self.client, keys, (self._epoch, *arguments))
+            answer: bytes = await script.run(self.client, keys, (self.epoch, *arguments))
         return answer
 
     async def put_catalogue(self, shop: str, kind: ItemKind, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -249,7 +276,7 @@ class LiveState:
         version = b""
         async with state_errors():
             for start in range(0, len(rows), ATOMIC_EVENTS):
-                arguments: list[Any] = [self._epoch]
+                arguments: list[Any] = [self.epoch]
                 for row in rows[start : start + ATOMIC_EVENTS]:
                     arguments += (f"{kind.name}:{row[key]}", encode(entry, row))
                 keys = (prefix + b"journal", prefix + b"meta", prefix + b"rows")

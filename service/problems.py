@@ -5,7 +5,9 @@
     │   ├── UnknownScene     the shop has no scene of that name
     │   ├── LimitExceeded    more was asked for than this service allows
     │   ├── NotKept          no such decision, product … is known
-    │   └── Erased           the customer was erased on request
+    │   ├── Erased           the customer was erased on request
+    │   ├── CannotMerge      two ids that cannot become one person
+    │   └── CannotUnmerge    one person cannot be taken apart again
     ├── NothingStored        every event of a batch was refused
     ├── NoRelease            the shop has no release that can serve yet
     └── TooBusy              the worker has as many requests as it takes
@@ -72,6 +74,20 @@ class Erased(UsageError):
         super().__init__("This customer was erased on request; nothing more is kept under this id.")
 
 
+class CannotMerge(UsageError):
+    """Two ids that cannot become one person."""
+
+
+class CannotUnmerge(UsageError):
+    """One person cannot be taken apart again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Ids that became one person stay one: history, consent and limits of both are one since and cannot be "
+            "told apart. If it was a mistake, erase the customer and let each begin anew under another id."
+        )
+
+
 class NothingStored(PondError):
     """Every event of a batch was refused; `results` says why, one by one."""
 
@@ -117,6 +133,8 @@ KINDS: Final[dict[type[BaseException], Kind]] = {
     UnknownScene: Kind(404, "unknown_scene", "No such scene"),
     NotKept: Kind(404, "not_found", "Not found"),
     Erased: Kind(410, "erased", "Erased on request"),
+    CannotMerge: Kind(409, "cannot_merge", "The two cannot become one customer"),
+    CannotUnmerge: Kind(409, "cannot_unmerge", "One person is not taken apart again"),
     UnknownShop: Kind(404, "unknown_shop", "No such shop"),
     LimitExceeded: Kind(422, "limit_exceeded", "Too much asked for"),
     UsageError: Kind(400, "usage", "The request makes no sense"),

@@ -186,6 +186,47 @@ class ConsentIn(Wire):
     source: Text | None = Field(None, description="Where it was said.")
 
 
+class ConsentOut(BaseModel):
+    """A customer's last word on a purpose and channel."""
+
+    purpose: str = Field(description="personalization, marketing …")
+    channel: str | None = Field(description="The one channel it was said about; null: all.")
+    state: Literal["on", "off"] = Field(description="on or off.")
+    at: str = Field(description="When it was said, UTC.")
+    source: str = Field(description="Where it was said, as the shop told; the proof stands there.")
+
+
+class ConsentsOut(BaseModel):
+    """Everything a customer said about what may be done with him."""
+
+    customer_id: str = Field(description="The canonical id.")
+    personalization: Literal["on", "off"] = Field(description="on until it is refused.")
+    consents: list[ConsentOut] = Field(description="Last words by purpose and channel; what is not here was not said.")
+    may_touch: bool | None = Field(
+        None, description="Whether a message may go out, for the `purpose` and `channel` asked about; unknown: no."
+    )
+
+
+class IdentityIn(Wire):
+    """Whose id it is."""
+
+    customer_id: Id = Field(description="The customer whose id it is; any id of his.")
+
+
+class MergeIn(Wire):
+    """Who stays."""
+
+    into: Id = Field(description="The customer who stays; the other's id becomes another id of his.")
+
+
+class MergedOut(BaseModel):
+    """One person with several ids."""
+
+    customer_id: str = Field(description="The canonical id: history, consent and limits stand under it.")
+    other_id: str = Field(description="The id that means the same person from now on.")
+    result: Literal["merged", "already"] = Field(description="already: they were one person before.")
+
+
 class Stored(BaseModel):
     """What an upsert answers."""
 
@@ -214,6 +255,7 @@ class CustomerOut(BaseModel):
     """What a decision would know of a customer now."""
 
     customer_id: str = Field(description="The canonical id.")
+    other_ids: list[str] = Field([], description="Further ids of the same person that were told live.")
     personalization: Literal["on", "off"] = Field(description="off: nothing below is read for a decision.")
     known_to_release: bool = Field(description="Whether the release has a history of this customer.")
     attributes: dict[str, str] = Field(description="Attributes as the models see them.")

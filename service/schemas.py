@@ -96,7 +96,8 @@ class Context(Wire):
     )
     recent: list[Id] = Field(
         [], max_length=LIST_LIMIT,
-        description="Product ids just looked at, oldest first, that were not sent as events; count as views.",
+        description="Product ids just looked at, oldest first, that were not sent as events; count as views. They tell "
+        "of the customer, so they are left aside when personalization is off; `basket` is what is asked about.",
     )  # fmt: skip
 
 

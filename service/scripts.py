@@ -1,7 +1,7 @@
 """The Lua that makes a step on one partition atomic. Every key of a script has the same hash tag.
 
 `#!lua` without `allow-oom` makes the server refuse the whole script when its memory is full, before the first write.
-Results are stream ids, or one letter: D duplicate, C conflict, E erased, or `A` + the canonical customer id.
+Results are stream ids, or one letter: D duplicate, C conflict, E erased, or `A` + the customer an id belongs to.
 """
 
 from typing import Final
@@ -12,6 +12,28 @@ local function newer(a, b)
   local am, as = parts(a)
   local bm, bs = parts(b)
   return am > bm or (am == bm and as > bs)
+end
+"""
+
+_FRESH: Final = """
+local function fresh(key, after)
+  local after_ms, after_seq = parts(after)
+  local rows = redis.call('LRANGE', key, 0, -1)
+  local first = #rows + 1
+  while first > 1 do
+    local ms, seq = struct.unpack('>I8I4', rows[first - 1])
+    if ms < after_ms or (ms == after_ms and seq <= after_seq) then break end
+    first = first - 1
+  end
+  return table.concat(rows, '', first)
+end
+"""
+
+# A stream id for what changes a customer without an entry in the journal: the lake has it already.
+_STAMP: Final = """
+local function stamp()
+  local t = redis.call('TIME')
+  return string.format('%d-0', tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000))
 end
 """
 
@@ -30,7 +52,9 @@ for i = 6, #ARGV, 6 do
   if mark[1] then
     result = 'E'
   elseif mark[2] then
-    result = 'A' .. mark[2]
+    -- What was told under this id before it became another's is known here, and only here.
+    local before = redis.call('GET', prefix .. 'e:' .. ARGV[i])
+    result = before and (before == ARGV[i + 1] and 'D' or 'C') or 'A' .. mark[2]
   else
     local before = redis.call('SET', prefix .. 'e:' .. ARGV[i], ARGV[i + 1], 'NX', 'GET', 'EX', ARGV[3])
     if not before then
@@ -64,6 +88,7 @@ return results
 READ: Final = (
     "#!lua flags=no-writes\n"
     + _OLDER
+    + _FRESH
     + """
 local meta = redis.call('HGETALL', KEYS[4])
 local epoch = redis.call('HGET', KEYS[4], 'epoch') or ''
@@ -81,20 +106,19 @@ if mark[3] == '1' then
   end
   return {'off', epoch, kept, meta, '', ''}
 end
-local after = '0-0'
-if epoch == ARGV[1] then after = ARGV[2] end
-local after_ms, after_seq = parts(after)
-local function fresh(key)
-  local rows = redis.call('LRANGE', key, 0, -1)
-  local first = #rows + 1
-  while first > 1 do
-    local ms, seq = struct.unpack('>I8I4', rows[first - 1])
-    if ms < after_ms or (ms == after_ms and seq <= after_seq) then break end
-    first = first - 1
-  end
-  return table.concat(rows, '', first)
-end
-return {'ok', epoch, fields, meta, fresh(KEYS[2]), fresh(KEYS[3])}
+local after = epoch == ARGV[1] and ARGV[2] or '0-0'
+return {'ok', epoch, fields, meta, fresh(KEYS[2], after), fresh(KEYS[3], after)}
+"""
+)
+
+# KEYS tail, exposures, meta of an id that became another's; ARGV as READ. Returns {tail rows, exposure rows}.
+READ_TAIL: Final = (
+    "#!lua flags=no-writes\n"
+    + _OLDER
+    + _FRESH
+    + """
+local after = redis.call('HGET', KEYS[3], 'epoch') == ARGV[1] and ARGV[2] or '0-0'
+return {fresh(KEYS[1], after), fresh(KEYS[2], after)}
 """
 )
 
@@ -111,32 +135,104 @@ redis.call('SET', KEYS[3], ARGV[2] .. id, 'EX', ARGV[4])
 return id
 """
 
-# KEYS journal, meta, customer; ARGV fresh epoch, journal bytes, live field, live value.
-PUT_CUSTOMER: Final = """#!lua
-redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
-local mark = redis.call('HMGET', KEYS[3], 'gone', 'alias')
-if mark[1] then return 'E' end
-if mark[2] then return 'A' .. mark[2] end
-local id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[2])
-redis.call('HSET', KEYS[3], ARGV[3], ARGV[4], 'last', id)
-return id
-"""
-
-# KEYS journal, meta, customer; ARGV fresh epoch, journal bytes, field, time (µs), state, live value, purpose.
-# The word with the later time holds; of two at the same time, `off` (the strictest) does.
-PUT_CONSENT: Final = """#!lua
+# KEYS journal, meta, customer; ARGV fresh epoch, journal bytes or '' for what the lake has already, live field, live
+# value, valid_from (µs). What comes from the lake replaces nothing that holds from a later moment.
+PUT_CUSTOMER: Final = (
+    "#!lua\n"
+    + _STAMP
+    + """
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
 local mark = redis.call('HMGET', KEYS[3], 'gone', 'alias', ARGV[3])
 if mark[1] then return 'E' end
 if mark[2] then return 'A' .. mark[2] end
-local id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[2])
+local id
+if ARGV[2] ~= '' then
+  id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[2])
+else
+  if mark[3] and (cjson.decode(mark[3]).row.valid_from or 0) >= tonumber(ARGV[5]) then return 'D' end
+  id = stamp()
+end
+redis.call('HSET', KEYS[3], ARGV[3], ARGV[4], 'last', id)
+return id
+"""
+)
+
+# KEYS journal, meta, customer; ARGV fresh epoch, journal bytes or '' for what the lake has already, field, time (µs),
+# state, live value, purpose.
+# The word with the later time holds; of two at the same time, `off` (the strictest) does.
+PUT_CONSENT: Final = (
+    "#!lua\n"
+    + _STAMP
+    + """
+redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
+local mark = redis.call('HMGET', KEYS[3], 'gone', 'alias', ARGV[3])
+if mark[1] then return 'E' end
+if mark[2] then return 'A' .. mark[2] end
+local id
+if ARGV[2] ~= '' then id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[2]) end
+if mark[3] == ARGV[6] then return id or 'D' end
 local said = mark[3] and tonumber(string.match(mark[3], '^(-?%d+)')) or nil
 local at = tonumber(ARGV[4])
 if said == nil or at > said or (at == said and ARGV[5] == 'off') then
+  id = id or stamp()
   redis.call('HSET', KEYS[3], ARGV[3], ARGV[6], 'last', id)
   if ARGV[7] == 'personalization' then redis.call('HSET', KEYS[3], 'off', ARGV[5] == 'off' and '1' or '0') end
 end
+return id or 'D'
+"""
+)
+
+# The first step of a merge, on the partition of the customer who stays: KEYS journal, meta, customer, merging;
+# ARGV fresh epoch, the other id, how many ids come with it, those ids, what to remember of the merge, then per field:
+# name, value expected ('' for none), new value, journal bytes or ''. `R` when a field is not as expected: read again.
+ABSORB: Final = (
+    "#!lua\n"
+    + _STAMP
+    + """
+redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
+local mark = redis.call('HMGET', KEYS[3], 'gone', 'alias')
+if mark[1] then return 'E' end
+if mark[2] then return 'A' .. mark[2] end
+local first = 5 + tonumber(ARGV[3])
+for i = first, #ARGV, 4 do
+  if (redis.call('HGET', KEYS[3], ARGV[i]) or '') ~= ARGV[i + 1] then return 'R' end
+end
+local id = stamp()
+for i = first, #ARGV, 4 do
+  redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2])
+  if ARGV[i + 3] ~= '' then id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[i + 3]) end
+end
+for i = 4, first - 2 do redis.call('HSET', KEYS[3], 'was:' .. ARGV[i], '1') end
+redis.call('HSET', KEYS[3], 'last', id)
+redis.call('HSET', KEYS[4], ARGV[2], ARGV[4 + tonumber(ARGV[3])])
 return id
+"""
+)
+
+# The second step, on the partition of the id that becomes another's: KEYS journal, meta, customer; ARGV fresh epoch,
+# the customer who stays, journal bytes of the identity or ''. `L`: the other way round is under way.
+ALIAS: Final = """#!lua
+redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
+local mark = redis.call('HMGET', KEYS[3], 'gone', 'alias', 'was:' .. ARGV[2])
+if mark[1] then return 'E' end
+if mark[2] then return mark[2] == ARGV[2] and 'D' or 'A' .. mark[2] end
+if mark[3] then return 'L' end
+if ARGV[3] ~= '' then redis.call('XADD', KEYS[1], '*', 'j', ARGV[3]) end
+redis.call('HSET', KEYS[3], 'alias', ARGV[2])
+return 'S'
+"""
+
+# KEYS customer; ARGV alias as it was, alias as it shall be: chains are cut short.
+RETARGET: Final = """#!lua
+if redis.call('HGET', KEYS[1], 'alias') == ARGV[1] then redis.call('HSET', KEYS[1], 'alias', ARGV[2]) end
+return 1
+"""
+
+# KEYS customer, merging; ARGV the other id, then the ids whose note the first step shall not have made.
+END_MERGE: Final = """#!lua
+redis.call('HDEL', KEYS[2], ARGV[1])
+for i = 2, #ARGV do redis.call('HDEL', KEYS[1], 'was:' .. ARGV[i]) end
+return 1
 """
 
 # KEYS journal, meta, rows; ARGV fresh epoch, then per row: field, journal bytes. Returns the last stream id.

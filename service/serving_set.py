@@ -12,7 +12,7 @@ from features import columns as c
 from features.errors import ReleaseError
 from features.shop import Shop
 from features.watermarks import Watermark, read_watermarks
-from models.arrivals import Arrivals
+from models.arrivals import Arrivals, dated
 from models.items import ItemTable
 from models.pipeline import Pipeline, Request
 from models.release import Models, Release
@@ -73,7 +73,7 @@ class ServingSet:
 
     def with_changes(self, rows: Sequence[Mapping[str, Any]], catalogue: str) -> Self:
         """Return the serving set after catalogue changes (full product rows) up to the journal id `catalogue`."""
-        fresh = [self._dated(row) for row in rows if self._is_newer(row)]
+        fresh = [dated(row, self.models.products.ids) for row in rows if self._is_newer(row)]
         if not fresh:
             return replace(self, catalogue=catalogue)
         items = self.items.with_changes(fresh)
@@ -93,12 +93,6 @@ class ServingSet:
         if idx < 0 or c.VALID_FROM not in frame.columns:
             return True
         return int(row.get(c.VALID_FROM) or 0) >= int(frame[c.VALID_FROM][idx] or 0)
-
-    def _dated(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Let a product that the release does not know and that does not say when it came have come with its row."""
-        if row.get("created_at") is not None or self.models.products.ids.idx(str(row[c.PRODUCT_ID])) >= 0:
-            return row
-        return {**row, "created_at": row.get(c.VALID_FROM)}
 
     def warm(self, at: int) -> None:
         """Answer every scene for a stranger and a known customer: pages are read and caches made before it serves."""

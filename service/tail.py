@@ -5,7 +5,7 @@ item, order and event id as UTF-8. Decoding costs about 2 µs a row, a fifth of 
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,6 +87,21 @@ def decode_rows(rows: bytes) -> Iterator[TailRow]:
             stream_id, at, EventKind(kind), ItemKind(item_kind), item.decode(), quantity, price, order.decode(),
             event_id.decode(),
         )  # fmt: skip
+
+
+def merged_rows(tails: Sequence[bytes]) -> bytes:
+    """Return the tails of several ids of one person as one, in the order of their stream ids.
+
+    An event that was told under two of the ids counts once.
+    """
+    found: dict[bytes, tuple[tuple[int, int], bytes]] = {}
+    for rows in tails:
+        start = 0
+        for stream_id, *_, item, order, event_id in _fields(rows):
+            end = start + _ID.size + _NUMBERS.size + len(item) + len(order) + len(event_id)
+            found.setdefault(event_id, (stream_id, rows[start:end]))
+            start = end
+    return b"".join(row for _, row in sorted(found.values(), key=lambda each: each[0]))
 
 
 def _fields(rows: bytes) -> Iterator[tuple[tuple[int, int], int, int, int, float, float, bytes, bytes, bytes]]:

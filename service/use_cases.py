@@ -13,6 +13,7 @@ from features import columns as c
 from features.attributes import attributes_of
 from features.columns import EventKind, ItemKind
 from features.errors import UsageError
+from features.identities import MERGED
 from features.lake import Lake
 from features.sentences import plain
 from features.shop import Shop, open_shop
@@ -20,16 +21,21 @@ from models.release_store import DirectoryStore
 from service import customer_state
 from service.control import ControlPlane
 from service.customer_state import CustomerState, Status
+from service.decide import attributes_known
 from service.live_state import LiveState
+from service.merges import MergeOutcome, Merges
 from service.observe import Metrics
-from service.problems import Erased, LimitExceeded, NothingStored, NotKept, field_of
+from service.problems import CannotMerge, CannotUnmerge, Erased, LimitExceeded, NothingStored, NotKept, field_of
 from service.records import (
     BundleIn,
     ConsentIn,
+    ConsentOut,
+    ConsentsOut,
     ContentIn,
     CustomerIn,
     CustomerOut,
     DecisionOut,
+    MergedOut,
     ProductIn,
     RecordOut,
     ReleaseOut,
@@ -46,6 +52,12 @@ from service.tail import LiveEvent, decode_rows
 
 AHEAD_US: Final = 86_400_000_000  # a clock may run this far ahead; beyond lies a mistake of the unit or the zone
 AT_A_TIME: Final = 500
+_NO_MERGE: Final = {
+    MergeOutcome.same: "A customer cannot be merged into himself; name two ids.",
+    MergeOutcome.circle: "The customer who shall stay is another id of the one who shall go: they are one person.",
+    MergeOutcome.taken: "This id belongs to another customer already, and one person is not taken apart again; "
+    "if the two customers are one person, merge them.",
+}  # fmt: skip
 KEYS: Final = {ItemKind.product: c.PRODUCT_ID, ItemKind.content: c.CONTENT_ID, ItemKind.bundle: c.BUNDLE_ID}
 
 
@@ -147,25 +159,65 @@ class UseCases:
             raise Erased
         return Stored(stored=1)
 
+    async def get_consents(
+        self, shop: str, customer_id: str, purpose: str | None = None, channel: str | None = None
+    ) -> ConsentsOut:
+        """Return a customer's last words, and whether he may be sent what is asked about."""
+        state = await self._read(shop, customer_id)
+        if state.status is Status.gone:
+            raise Erased
+        told = [
+            ConsentOut(purpose=name, channel=on or None, state=word.state, at=iso(word.at), source=word.source)
+            for (name, on), word in sorted(state.words.items())
+        ]
+        asked = None if purpose is None else state.may_touch(purpose, channel or "")
+        return ConsentsOut(
+            customer_id=state.customer_id, personalization="on" if state.is_personal else "off", consents=told,
+            may_touch=asked,
+        )  # fmt: skip
+
+    async def merge(self, shop: str, other: str, into: str, id_type: str = MERGED) -> MergedOut:
+        """Let an id mean the same person as another from the next request on."""
+        await self.shop(shop)
+        done = await Merges(self.state).merge(shop, other, into, id_type)
+        if done.outcome is MergeOutcome.erased:
+            raise Erased
+        if done.outcome in _NO_MERGE:
+            raise CannotMerge(_NO_MERGE[done.outcome])
+        return MergedOut(customer_id=done.customer_id, other_id=other, result=done.outcome.value)
+
+    async def unmerge(self, shop: str, other: str) -> MergedOut:
+        """Refuse: one person is not taken apart again; an id that is nobody's other one is not kept."""
+        state = await self._read(shop, other)
+        if state.customer_id == other:
+            raise NotKept("identity")
+        raise CannotUnmerge
+
     async def get_customer(self, shop: str, customer_id: str) -> CustomerOut:
         """Return what a decision would know of a customer now."""
-        await self.shop(shop)
+        state = await self._read(shop, customer_id)
         serving = self.sets.of(shop) if self.sets.release_id(shop) is not None else None
-        state = await self.state.read(shop, customer_id, serving.watermarks if serving else None)
-        idx = serving.models.customers.ids.idx(state.customer_id) if serving else -1
-        if state.status is Status.gone or (idx < 0 and not state.fields):
+        person = serving.models.person((state.customer_id, *state.other_ids)) if serving else ()
+        if state.status is Status.gone or not (person or state.fields):
             raise NotKept("customer")
         is_off = state.status is Status.off
-        trained = serving.models.attributes(idx) if serving and not is_off else {}
-        live = None if is_off or state.attributes is None else attributes_of(state.attributes.get("attributes"))
+        live = attributes_of((state.attributes or {}).get("attributes"))
+        attributes = attributes_known(serving.models, state) if serving else live
         return CustomerOut(
-            customer_id=state.customer_id, personalization="off" if is_off else "on", known_to_release=idx >= 0,
-            attributes=trained if live is None else live,
-            consents=_consents(state), recent=[
+            customer_id=state.customer_id, personalization="off" if is_off else "on", known_to_release=bool(person),
+            other_ids=list(state.other_ids), attributes={} if is_off else attributes,
+            consents={":".join(filter(None, said)): word.state for said, word in state.words.items()}, recent=[
                 TailEvent(at=iso(row.at), kind=row.kind.name, item_kind=row.item_kind.name, item_id=row.item_id)
                 for row in decode_rows(state.tail)
             ],
         )  # fmt: skip
+
+    async def _read(self, shop: str, customer_id: str) -> CustomerState:
+        """Read a customer as a decision does."""
+        await self.shop(shop)
+        serving = self.sets.of(shop) if self.sets.release_id(shop) is not None else None
+        state = await self.state.read(shop, customer_id, serving.watermarks if serving else None)
+        return state.obeying(serving.models.refusals.at_of(state.customer_id)) if serving else state
 
     # What was decided, and what serves
 
@@ -242,14 +294,6 @@ def _event_result(done: customer_state.EventResult) -> EventResult:
         return EventResult(event_id=done.event_id, result="erased", detail="This customer was erased on request.")
     is_late = done.outcome == "stored" and done.late
     return EventResult(event_id=done.event_id, result="late" if is_late else done.outcome)
-
-
-def _consents(state: CustomerState) -> dict[str, str]:
-    found = {}
-    for name, said in state.fields.items():
-        if name.startswith(b"n:"):
-            found[name[2:].decode().rstrip(":")] = said.split(b"|", 2)[1].decode()
-    return found
 
 
 def _decision_in_lake(lake: Lake, decision_id: str) -> Mapping[str, Any] | None:

@@ -12,6 +12,7 @@ from features.errors import PondError
 from service.auth import Authenticator
 from service.control import ControlPlane
 from service.decide import Decider, with_live_catalogue
+from service.from_lake import LakeWords
 from service.guardian import start_or_join
 from service.live_state import LiveState
 from service.observe import Metrics
@@ -24,6 +25,7 @@ from service.use_cases import UseCases
 
 REPLAY_SECONDS: Final = 0.5
 CANCEL_AGAIN_SECONDS: Final = 0.2
+BRING_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +56,15 @@ async def opened_worker(
     control = await asyncio.to_thread(ControlPlane.open, settings)
     state = LiveState(connect(await asyncio.to_thread(start_or_join, settings), settings), settings)
     auth, sets, spool = Authenticator(control), ServingSets(), Spool(settings.spool)
-    decider = Decider(sets, state, spool, settings, metrics, clock)
+    words = LakeWords(state)
+    decider = Decider(sets, state, spool, settings, metrics, clock, words)
 
     async def overlay(serving: ServingSet) -> ServingSet:
         await state.open_shop(serving.shop.name)
+        try:
+            await words.bring(serving.shop, BRING_SECONDS)
+        except TimeoutError:  # it goes on beside the requests, which show nothing personal until it is done
+            structlog.get_logger("pond.service").warning("consents_not_brought_yet", shop=serving.shop.name)
         return await with_live_catalogue(serving, state)
 
     reloader = Reloader(settings.home, sets, metrics, overlay, clock)
@@ -69,6 +76,7 @@ async def opened_worker(
     finally:
         for task in tasks:
             await _end(task)
+        await words.close()
         spool.close()
         auth.close()
         control.close()

@@ -94,7 +94,11 @@ def events(rows: Iterable[Sequence[Any]]) -> pl.DataFrame:
 
 def rows_of(table: str, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """Rows of a catalogue or customer table; columns not given are null, `valid_from` is day 0."""
-    full = [{"valid_from": START} | dict(row) for row in rows] if table not in ("consents", "identities") else [dict(r) for r in rows]
+    full = (
+        [{"valid_from": START} | dict(row) for row in rows]
+        if table not in ("consents", "identities")
+        else [dict(r) for r in rows]
+    )
     return pl.DataFrame(full, schema=SCHEMAS[table], strict=False)
 
 

@@ -1,5 +1,6 @@
 """Batch recommendations: the same pipeline as the service, for a file of customers (DESIGN §7)."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,13 +12,18 @@ import polars as pl
 
 from features import columns as c
 from features.columns import EVENT_KINDS, ItemKind
-from features.dataset import Tables, refused_customers, with_baskets
+from features.consents import refusals
+from features.contracts import Tables
+from features.dataset import with_baskets
 from features.errors import ContractError, UnreadableFile, UsageError
 from features.history import EMPTY, Histories, History
+from features.identities import canonical_ids, with_canonical_ids
 from features.ids import IdMap
 from features.ingest.times import TimeReader
 from features.lake import storage_errors
-from models.pipeline import Request
+from models.arrivals import Arrivals, dated
+from models.items import ItemTable
+from models.pipeline import Pipeline, Request
 from models.release import Models
 from training.progress import ProgressReport, Quiet
 from training.workers import answer_all
@@ -77,8 +83,10 @@ class _Ask:
     scene: str
     k: int
     at: int
+    person: tuple[int, ...]
     tail: History = field(default_factory=lambda: EMPTY)
-    refused: bool = False
+    changes: Sequence[Mapping[str, Any]] = ()
+    low_stock: float = 0.0
 
 
 def read_customers(source: Path | str, models: Models) -> list[CustomerRow]:
@@ -152,13 +160,15 @@ def _baskets(path: Path, cells: pl.Series) -> list[tuple[str, ...]]:
 
 def recommend_batch(
     models: Models, rows: Sequence[CustomerRow], scene: str, k: int, *, as_of: int | None = None,
-    lake: Tables | None = None, workers: int = 2, progress: ProgressReport | None = None,
+    lake: Tables | None = None, low_stock: float = 0.0, workers: int = 2, progress: ProgressReport | None = None,
 ) -> Answers:  # fmt: skip
     """Answer rows in one scene; columns as `COLUMNS` (query_id only when some row has one), in the order of the rows.
 
     Each row is answered from what lies strictly before its `at` (default `as_of`, default the release's own): the
-    release's history cut there and, with a `lake`, the customer's events between the release and that moment. The
-    models themselves are the release's. Who refused personalization by then is answered as a stranger.
+    release's history cut there and, with a `lake`, the customer's events and the catalogue's changes between the
+    release and that moment. The models themselves are the release's. Who refused personalization, by then or since, is
+    answered as a stranger; any id of a person is answered from the history of all of them. Products with `low_stock` in
+    stock or less are not shown.
     In data without order every event stands at one moment and nothing lies before it: a row asked at that very moment
     is answered from all of it.
     """
@@ -169,10 +179,15 @@ def recommend_batch(
         raise UsageError(f"k is {k}; ask for at least one item.")
     moment = models.as_of if as_of is None else as_of
     only = the_only_moment(models.histories)
-    asks = [_Ask(row, scene, k, moment if row.at is None else row.at + (row.at == only)) for row in rows]
+    who = {row.customer_id: models.person([row.customer_id]) for row in rows}
+    asks = [
+        _Ask(row, scene, k, moment if row.at is None else row.at + (row.at == only), who[row.customer_id],
+             low_stock=low_stock)
+        for row in rows
+    ]  # fmt: skip
     progress = progress or Quiet()
     if lake is not None:
-        asks = _with_later_events(models, asks, lake)
+        asks = _as_known(models, asks, lake)
     with progress.step(f"recommend {scene}", len(asks)) as advance:
         parts = answer_all(models, recommend_chunk, asks, workers, advance)
     frame = pl.concat([pl.DataFrame(schema=dict(COLUMNS)), *(part.frame for part in parts)])
@@ -191,17 +206,23 @@ def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> Answers:
     """Answer some rows (run in worker processes)."""
     parts: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     n_degraded, causes = 0, Counter[str]()
+    shelves: dict[int, tuple[ItemTable, Pipeline]] = {}
+    moments = [row[c.VALID_FROM] for row in asks[0].changes] if asks else []
     for ask in asks:
-        start = models.items.idxs(ask.row.basket)
+        n_changes = bisect_left(moments, ask.at)  # all asks of a batch share the changes
+        if n_changes not in shelves:
+            shelves[n_changes] = _shelf(models, ask.changes[:n_changes], ask.low_stock)
+        items, pipeline = shelves[n_changes]
+        start = items.idxs(ask.row.basket)
         starts_from = models.config.all_scenes[ask.scene].start_from
-        customer = -1 if ask.refused else models.customers.ids.idx(ask.row.customer_id)
-        query = models.query(customer, ask.at, ask.tail, start if starts_from == "seeds" else start[:0])
-        slate = models.pipeline.recommend(Request(query, ask.scene, ask.k, basket=start), models.items)
+        lead, also = (ask.person[0], ask.person[1:]) if ask.person else (-1, ())
+        query = models.query(lead, ask.at, ask.tail, start if starts_from == "seeds" else start[:0], also)
+        slate = pipeline.recommend(Request(query, ask.scene, ask.k, basket=start), items)
         n_degraded += bool(slate.causes)
         causes.update(slate.causes)
         for rank, pick in enumerate(slate.picks, start=1):
             row = (
-                ask.row.query_id, ask.row.customer_id, rank, ItemKind.product.name, models.items.text(pick.item_idx),
+                ask.row.query_id, ask.row.customer_id, rank, ItemKind.product.name, items.text(pick.item_idx),
                 pick.score, pick.stage, pick.reason.code, pick.reason.zh, pick.reason.en,
             )  # fmt: skip
             for values, value in zip(parts.values(), row, strict=True):
@@ -209,29 +230,56 @@ def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> Answers:
     return Answers(pl.DataFrame(parts, schema=dict(COLUMNS)), n_degraded, causes)
 
 
-def _with_later_events(models: Models, asks: Sequence[_Ask], lake: Tables) -> list[_Ask]:
-    """Give each row asked after the release the customer's events since, and make strangers of who refused by then."""
+def _shelf(models: Models, changes: Sequence[Mapping[str, Any]], low_stock: float) -> tuple[ItemTable, Pipeline]:
+    """Return the catalogue after some changes, and the pipeline that knows what came with them, as the service does."""
+    items = models.items.with_low_stock(low_stock)
+    if not changes:
+        return items, models.pipeline
+    last = {str(row[c.PRODUCT_ID]): dated(row, models.products.ids) for row in changes}
+    items = items.with_changes(list(last.values()))
+    arrivals = Arrivals.of(list(last.values()), items)
+    return items, models.pipeline.grown(arrivals) if len(arrivals) else models.pipeline
+
+
+def _as_known(models: Models, asks: Sequence[_Ask], lake: Tables) -> list[_Ask]:
+    """Join the ids of each person, make strangers of who refused, and give each row what happened since the release."""
     last = max((ask.at for ask in asks), default=0)
-    if last <= models.as_of:
-        return list(asks)
-    refused = set(refused_customers(lake, last))
-    wanted = sorted({ask.row.customer_id for ask in asks if ask.at > models.as_of} - refused)
-    tails = read_tails(lake, models, wanted, last)
-    return [
-        replace(ask, tail=tails.get(ask.row.customer_id, EMPTY), refused=ask.row.customer_id in refused)
-        if ask.at > models.as_of
-        else ask
-        for ask in asks
-    ]
+    canonical = canonical_ids(lake)
+    refused = {*refusals(lake)[c.CUSTOMER_ID], *refusals(lake, last)[c.CUSTOMER_ID]}
+    wanted = {canonical.get(ask.row.customer_id, ask.row.customer_id) for ask in asks} - refused
+    ids: dict[str, list[str]] = {name: [name] for name in wanted}
+    for other, name in canonical.items():
+        if name in ids:
+            ids[name].append(other)
+    is_later = last > models.as_of
+    tails = read_tails(lake, models, sorted(wanted), last, canonical) if is_later else {}
+    changes = _changes(lake, models, last) if is_later else ()
+    known = []
+    for ask in asks:
+        name = canonical.get(ask.row.customer_id, ask.row.customer_id)
+        tail = tails.get(name, EMPTY) if ask.at > models.as_of else EMPTY
+        known.append(replace(ask, person=models.person(ids.get(name, ())), tail=tail, changes=changes))
+    return known
 
 
-def read_tails(lake: Tables, models: Models, customer_ids: Sequence[str], until: int) -> dict[str, History]:
-    """Read product events of some customers from the release's `as_of` until `until`, in the release's indexes."""
+def _changes(lake: Tables, models: Models, until: int) -> Sequence[Mapping[str, Any]]:
+    """Return the versions of products that hold from the release's `as_of` on, in the order of their moments."""
+    since = pl.col(c.VALID_FROM).is_between(models.as_of, until, closed="left")
+    return lake.scan("products").filter(since).sort(c.VALID_FROM, maintain_order=True).collect().to_dicts()
+
+
+def read_tails(
+    lake: Tables, models: Models, customer_ids: Sequence[str], until: int, canonical: Mapping[str, str] | None = None
+) -> dict[str, History]:
+    """Read product events of some customers from the release's `as_of` until `until`, in the release's indexes.
+
+    `canonical` maps further ids of a person to the one among `customer_ids`.
+    """
     code = {name: number for number, name in enumerate(EVENT_KINDS)}
     who = pl.Series(customer_ids, dtype=pl.String)
     wanted = pl.LazyFrame({c.CUSTOMER_ID: who, "u": np.arange(len(who), dtype=np.int32)})
     rows = (
-        lake.scan("events")
+        with_canonical_ids(lake.scan("events"), canonical or {})
         .filter(
             (pl.col(c.AT) >= models.as_of) & (pl.col(c.AT) < until)
             & (pl.col(c.ITEM_KIND) == ItemKind.product.name) & pl.col(c.ITEM_ID).is_not_null()

@@ -52,7 +52,23 @@ def ingest(
         if not path.is_file():
             what = "is a directory, not a file" if path.is_dir() else "does not exist"
             raise UsageError(f"{path} {what}; nothing was read.")
-    ingest_files(session, session.shop(shop), files, load_mapping(map_) if map_ else {})
+    opened = session.shop(shop)
+    ingest_files(session, opened, files, load_mapping(map_) if map_ else {})
+    if consents or identities or customers:
+        tell_live_state(session, opened)
+
+
+def tell_live_state(session: Session, shop: "Shop") -> None:
+    """Let what files said of customers hold on the very next request, and have what merges decided in the lake."""
+    from service.from_lake import tell_from_files
+    from service.settings import ServiceSettings
+
+    done = tell_from_files(ServiceSettings.of(session.environ, home=session.home), shop)
+    for name, number in done.changed.items():
+        if number:
+            session.remark(f"  {number:,} {name} hold from the next request on")
+    for reason, count in done.reasons.items():
+        session.err.print(f"  {count:,} identities were not taken up: {reason}", markup=False, soft_wrap=True)
 
 
 def ingest_files(

@@ -181,6 +181,7 @@ def recommend(
     answers = recommend_batch(
         models, rows, scene, k,
         as_of=read_moment(as_of, opened.timezone) if as_of else None, lake=Lake(opened.lake_dir),
+        low_stock=opened.low_stock,
         workers=merge_settings(opened, session.environ).training.workers, progress=report(session),
     )  # fmt: skip
     write_recommendations(answers.frame, out)

@@ -1,12 +1,22 @@
 """Customers' profiles and their word on personalization."""
 
-from typing import Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from service.access import AnyWorker, Backend
 from service.problems import RESPONSES
-from service.records import ConsentIn, CustomerBatch, CustomerIn, CustomerOut, Stored
+from service.records import (
+    ConsentIn,
+    ConsentsOut,
+    CustomerBatch,
+    CustomerIn,
+    CustomerOut,
+    IdentityIn,
+    MergedOut,
+    MergeIn,
+    Stored,
+)  # fmt: skip
 from service.schemas import Id, Problem
 
 router: Final = APIRouter(
@@ -15,6 +25,10 @@ router: Final = APIRouter(
         410: {"model": Problem, "description": "The customer was erased on request."},
     },
 )  # fmt: skip
+
+_CONFLICT: Final[dict[int | str, dict[str, Any]]] = {
+    409: {"model": Problem, "description": "They cannot become one person, or not be taken apart; the detail says why."}
+}
 
 
 @router.post("/customers/batch", summary="Up to 1,000 profiles as they are from now on")
@@ -27,6 +41,44 @@ async def put_customers(sent: CustomerBatch, worker: AnyWorker, caller: Backend)
 async def put_consent(customer_id: Id, said: ConsentIn, worker: AnyWorker, caller: Backend) -> Stored:
     """Store it; with personalization off, the next decision reads nothing of the customer's history."""
     return await worker.cases.put_consent(caller.shop, customer_id, said)
+
+
+@router.get("/customers/{customer_id:path}/consent", summary="All a customer said about what may be done")
+async def get_consents(
+    customer_id: Id,
+    worker: AnyWorker,
+    caller: Backend,
+    purpose: Annotated[Id | None, Query(description="Also say whether a message for it may go out.")] = None,
+    channel: Annotated[Id | None, Query(description="On which channel; without: on all.")] = None,
+) -> ConsentsOut:
+    """Return the last words with moment and source; of a customer who said nothing, none."""
+    return await worker.cases.get_consents(caller.shop, customer_id, purpose, channel)
+
+
+@router.post("/customers/{customer_id:path}/merge", responses=_CONFLICT, summary="Two customers are one person")
+async def merge_customers(customer_id: Id, sent: MergeIn, worker: AnyWorker, caller: Backend) -> MergedOut:
+    """Let this id become another id of the customer `into`: history, attributes, consent and limits follow.
+
+    Of two words on one purpose and channel the stricter holds. Saying it again is harmless.
+    """
+    return await worker.cases.merge(caller.shop, customer_id, sent.into)
+
+
+@router.put("/identities/{id_type}/{id_value:path}", responses=_CONFLICT, summary="Another id of a customer")
+async def put_identity(
+    id_type: Id, id_value: Id, sent: IdentityIn, worker: AnyWorker, caller: Backend
+) -> MergedOut:  # fmt: skip
+    """Let an id (openid, unionid, member card, phone hash …) mean a customer; what was told under it follows.
+
+    From then on every request may name it wherever a customer_id stands.
+    """
+    return await worker.cases.merge(caller.shop, id_value, sent.customer_id, id_type)
+
+
+@router.delete("/identities/{id_type}/{id_value:path}", responses=_CONFLICT, summary="Always refused, with the reason")
+async def delete_identity(id_type: Id, id_value: Id, worker: AnyWorker, caller: Backend) -> MergedOut:  # noqa: ARG001 - of the path
+    """One person is not taken apart again."""
+    return await worker.cases.unmerge(caller.shop, id_value)
 
 
 @router.put("/customers/{customer_id:path}", summary="A profile as it is from now on")
