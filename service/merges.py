@@ -115,7 +115,7 @@ class Merges:
         for partition in range(self._state.partitions):
             async with state_errors():
                 begun = await ask(self._state.client, "HGETALL", partition_prefix(shop, str(partition)) + b"merging")
-            for other, remembered in zip(begun[::2], begun[1::2], strict=True):
+            for other, remembered in begun.items():
                 said = orjson.loads(remembered)
                 await self._merge(shop, other.decode(), said["into"], said["id_type"])
                 found += 1
@@ -173,8 +173,8 @@ class Merges:
     async def _fields(self, shop: str, customer_id: str) -> dict[bytes, bytes]:
         async with state_errors():
             key = self._prefix(shop, customer_id) + b"c:" + customer_id.encode()
-            flat = await ask(self._state.client, "HGETALL", key)
-        return dict(zip(flat[::2], flat[1::2], strict=True))
+            found: dict[bytes, bytes] = await ask(self._state.client, "HGETALL", key)
+        return found
 
 
 def _other_ids(fields: Mapping[bytes, bytes]) -> list[str]:

@@ -99,9 +99,10 @@ def merged_rows(tails: Sequence[bytes]) -> bytes:
         start = 0
         for stream_id, *_, item, order, event_id in _fields(rows):
             end = start + _ID.size + _NUMBERS.size + len(item) + len(order) + len(event_id)
-            found.setdefault(event_id, (stream_id, rows[start:end]))
+            row = (stream_id, rows[start:end])
+            found[event_id] = min(found.get(event_id, row), row)
             start = end
-    return b"".join(row for _, row in sorted(found.values(), key=lambda each: each[0]))
+    return b"".join(row for _, row in sorted(found.values()))
 
 
 def _fields(rows: bytes) -> Iterator[tuple[tuple[int, int], int, int, int, float, float, bytes, bytes, bytes]]:
