@@ -198,7 +198,7 @@ class UseCases:
         state = await self._read(shop, customer_id)
         serving = self.sets.of(shop) if self.sets.release_id(shop) is not None else None
         person = serving.models.person((state.customer_id, *state.other_ids)) if serving else ()
-        if state.status is Status.gone or not (person or state.fields):
+        if state.status is Status.gone or (state.is_personal and not (person or state.fields)):
             raise NotKept("customer")
         is_off = state.status is Status.off
         live = attributes_of((state.attributes or {}).get("attributes"))

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -157,7 +158,7 @@ class MergeConformance:
         async def story(state, merges):
             names = ["a", "b", "c", "d"]
             await state.append_events(shop, [view(f"e-{name}", name) for name in names])
-            for other, into in zip(names, names[1:], strict=False):
+            for other, into in pairwise(names):
                 await merges.merge(shop, other, into, "card")
             for name in names:
                 found = await state.read(shop, name)

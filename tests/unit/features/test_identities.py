@@ -48,8 +48,14 @@ def as_said(links):
     return ends
 
 
-ROWS = [("ann", "tea", 1, "purchase", "o1"), ("phone", "milk", 2, "purchase", "o9"), ("ann", "rice", 3), ("x", "tea", 4),
-        ("phone", "tea", 3), ("card", "salt", 0)]  # fmt: skip
+ROWS = [
+    ("ann", "tea", 1, "purchase", "o1"),
+    ("phone", "milk", 2, "purchase", "o9"),
+    ("ann", "rice", 3),
+    ("x", "tea", 4),
+    ("phone", "tea", 3),
+    ("card", "salt", 0),
+]
 LINKS = [
     {"id_type": "phone", "id_value": "phone", "customer_id": "ann"},
     {"id_type": "customer", "id_value": "card", "customer_id": "phone"},
