@@ -59,7 +59,8 @@ def fresh(service, path, body):
 QUESTIONS = (
     ("/v1/recommend", {"customer_id": "nobody", "scene": "popular", "k": 5}),
     ("/v1/recommend", {"customer_id": "tea-1", "scene": "home", "k": 15, "pins": ["bread"]}),
-    ("/v1/recommend", {"customer_id": "tea-2", "scene": "rebuy", "k": 15}),  # filled from fallbacks
+    ("/v1/recommend", {"customer_id": "tea-2", "scene": "rebuy", "k": 15}),
+    ("/v1/recommend", {"customer_id": "nobody", "scene": "cart", "k": 15}),  # filled from fallbacks
     ("/v1/similar", {"item_ids": ["tea0"], "k": 15}),
 )
 

@@ -231,7 +231,7 @@ def test_a_batch_answers_any_id_from_the_history_of_all(models):
     lake = worlds.ToyTables({"identities": links, "events": later})
     names = ("tea-1", "coffee-2", "o1")
     rows = [CustomerRow(name, at=worlds.day(42)) for name in names]
-    frame = recommend_batch(models, rows, "rebuy", 20, lake=lake, workers=1)
+    frame = recommend_batch(models, rows, "rebuy", 20, lake=lake, workers=1).frame
     for name in names:
         mine = frame.filter((pl.col("customer_id") == name) & ~pl.col("stage").str.starts_with("fallback"))
         assert set(mine["item_id"]) == TEAS | COFFEES | {"tea1"}
@@ -239,5 +239,5 @@ def test_a_batch_answers_any_id_from_the_history_of_all(models):
         "consents", [{"customer_id": "o1", "purpose": "personalization", "at": worlds.day(50), "state": "off"}]
     )
     obeying = worlds.ToyTables({"identities": links, "events": later, "consents": consents})
-    frame = recommend_batch(models, [CustomerRow("tea-1")], "rebuy", 5, lake=obeying, workers=1)
-    assert frame["stage"].str.starts_with("fallback").all()
+    frame = recommend_batch(models, [CustomerRow("tea-1")], "rebuy", 5, lake=obeying, workers=1).frame
+    assert frame.is_empty()

@@ -159,3 +159,26 @@ def test_csv_cells_cannot_run_as_formulas(tmp_path):
 def test_an_unknown_extension_is_refused(tmp_path):
     with pytest.raises(UsageError, match="extension"):
         write_recommendations(pl.DataFrame(), tmp_path / "out.xlsx")
+
+
+def test_stock_and_status_hold_as_they_were_at_the_moment_of_a_row(models):
+    changes = [
+        {"product_id": "bread", "stock": 0.0, "valid_from": day(41)},
+        {"product_id": "bread", "stock": 9.0, "valid_from": day(43)},
+        {"product_id": "coffee0", "status": "hidden", "valid_from": day(41)},
+        {"product_id": "tea-9", "category": "drinks/tea", "stock": 2.0, "valid_from": day(42)},
+    ]
+    lake = worlds.ToyTables({"products": worlds.rows_of("products", changes)})
+    moments = (40, 41.5, 42.5, 43.5)
+    rows = [CustomerRow("nobody", query_id=str(at), at=day(at)) for at in moments]
+
+    def shown(scene, **more):
+        frame = answer(models, rows, scene, k=20, lake=lake, **more)
+        return [set(frame.filter(pl.col("query_id") == str(at))["item_id"]) for at in moments]
+
+    popular = shown("popular")
+    assert ["bread" in items for items in popular] == [True, False, False, True]
+    assert ["coffee0" in items for items in popular] == [True, False, False, False]
+    assert ["tea-9" in items for items in shown("new")] == [False, False, True, True]
+    assert ["tea-9" in items for items in shown("new", low_stock=2.0)] == [False] * 4
+    assert ["bread" in items for items in shown("popular", low_stock=9.0)] == [True, False, False, False]
