@@ -33,10 +33,11 @@ from service.keeper import Drain
 from service.live_state import LiveState, partition_prefix
 from service.merges import MergeOutcome, Merges
 from service.settings import ServiceSettings
-from service.state_client import ask, connect, state_errors
+from service.state_client import connect, state_errors
 
 TABLES: Final = ("consents", "identities", "customers")
 AT_ONCE: Final = 8  # of the worker's connections; requests need the others
+PATIENT_MS: Final = 10_000
 _REASONS: Final = {
     MergeOutcome.circle: "the customer is another id of this one",
     MergeOutcome.taken: "the id belongs to another customer already",
@@ -77,10 +78,14 @@ def tell_from_files(settings: ServiceSettings, shop: Shop) -> Brought:
             await state.close()
         return done
 
-    with in_use(settings):
-        done = asyncio.run(tell(start_or_join(settings)))
-    stop(settings)
-    return done
+    # A command waits for a busy server where a request must not.
+    patient = {name: max(getattr(settings, name), PATIENT_MS) for name in ("connect_ms", "read_ms", "write_ms")}
+    settings = settings.model_copy(update=patient)
+    try:
+        with in_use(settings):
+            return asyncio.run(tell(start_or_join(settings)))
+    finally:
+        stop(settings)
 
 
 async def bring_from_lake(state: LiveState, shop: Shop, lake: Lake) -> Brought:
@@ -206,8 +211,10 @@ async def _marks(state: LiveState, shop: str) -> dict[str, int | None]:
     """Return, per table, the lowest commit that a partition was told up to; None when one was told nothing."""
     keys = [partition_prefix(shop, p) + b"meta" for p in all_partitions(state.partitions)[:-1]]
     names = [f"lake.{table}" for table in TABLES]
-    async with state_errors():
-        found = [await ask(state.client, "HMGET", key, *names) for key in keys]
+    async with state_errors(), state.client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.execute_command("HMGET", key, *names)
+        found = await pipe.execute()
     columns = zip(*found, strict=True)
     return {
         table: None if None in column else min(int(value) for value in column)
@@ -217,9 +224,16 @@ async def _marks(state: LiveState, shop: str) -> dict[str, int | None]:
 
 async def _note(state: LiveState, shop: str, upto: Mapping[str, int]) -> None:
     flat = [part for table, number in upto.items() for part in (f"lake.{table}", number)]
-    async with state_errors():
+    async with state_errors(), state.client.pipeline(transaction=False) as pipe:
         for p in all_partitions(state.partitions)[:-1]:
-            await ask(state.client, "HSET", partition_prefix(shop, p) + b"meta", *flat)
+            pipe.execute_command("HSET", partition_prefix(shop, p) + b"meta", *flat)
+        await pipe.execute()
+
+
+def _heard(task: "asyncio.Task[Brought]") -> None:
+    """Take note of how it ended also when whoever waited has gone: the next one who needs it begins anew."""
+    if not task.cancelled():
+        task.exception()
 
 
 class LakeWords:
@@ -236,6 +250,7 @@ class LakeWords:
         if running is None or running.done():
             lake = self._lakes.setdefault(shop.lake_dir, Lake(shop.lake_dir))
             running = asyncio.create_task(bring_from_lake(self._state, shop, lake))
+            running.add_done_callback(_heard)
             self._running[shop.name] = running
         async with asyncio.timeout(wait_s):
             return await asyncio.shield(running)

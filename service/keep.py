@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from features.errors import ReleaseError
+from features.errors import PondError, ReleaseError
 from features.lake import Lake
 from features.shop import Shop, list_shops
 from features.watermarks import Watermark, read_watermarks
@@ -45,8 +45,11 @@ class Shops:
 async def _care(settings: ServiceSettings, shop: Shop, lake: Lake, client: Client) -> None:
     """Bring what files told the lake since, and end merges whose caller died between the steps."""
     state = LiveState(client, settings)
-    await bring_from_lake(state, shop, lake)
-    await Merges(state).finish_all(shop.name)
+    try:
+        await bring_from_lake(state, shop, lake)
+        await Merges(state).finish_all(shop.name)
+    except PondError as error:  # the journal is drained all the same, and the next round tries again
+        structlog.get_logger("pond.keeper").warning("shop_not_cared_for", shop=shop.name, error=str(error))
 
 
 def _floors(shop: Shop) -> Mapping[str, Watermark]:

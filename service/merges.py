@@ -111,15 +111,15 @@ class Merges:
 
     async def finish_all(self, shop: str) -> int:
         """Finish the merges of a shop that were begun and not ended; return how many there were."""
-        found = 0
-        for partition in range(self._state.partitions):
-            async with state_errors():
-                begun = await ask(self._state.client, "HGETALL", partition_prefix(shop, str(partition)) + b"merging")
-            for other, remembered in begun.items():
-                said = orjson.loads(remembered)
-                await self._merge(shop, other.decode(), said["into"], said["id_type"])
-                found += 1
-        return found
+        keys = [partition_prefix(shop, str(p)) + b"merging" for p in range(self._state.partitions)]
+        async with state_errors(), self._state.client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hgetall(key)
+            begun = [pair for found in await pipe.execute() for pair in found.items()]
+        for other, remembered in begun:
+            said = orjson.loads(remembered)
+            await self._merge(shop, other.decode(), said["into"], said["id_type"])
+        return len(begun)
 
     async def _merge(self, shop: str, other: str, into: str, id_type: str, *, in_lake: bool = False) -> Merged:
         is_absorbed = await self.absorb(shop, other, into, id_type)

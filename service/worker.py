@@ -63,8 +63,10 @@ async def opened_worker(
         await state.open_shop(serving.shop.name)
         try:
             await words.bring(serving.shop, BRING_SECONDS)
-        except TimeoutError:  # it goes on beside the requests, which show nothing personal until it is done
-            structlog.get_logger("pond.service").warning("consents_not_brought_yet", shop=serving.shop.name)
+        except (TimeoutError, PondError, OSError) as error:
+            # Requests go on without: they show nothing personal until it is done.
+            log = structlog.get_logger("pond.service")
+            log.warning("consents_not_brought", shop=serving.shop.name, error=str(error))
         return await with_live_catalogue(serving, state)
 
     reloader = Reloader(settings.home, sets, metrics, overlay, clock)

@@ -10,6 +10,7 @@ from features.contracts import table_named
 from features.dataset import build_dataset
 from features.lake import Lake
 from pond.cli.main import main as pond
+from service import guardian
 from tests import serving, worlds
 
 OFF = {"purpose": "personalization", "state": "off"}
@@ -271,3 +272,36 @@ def test_a_state_server_that_is_away_leaves_the_rows_in_the_lake_and_says_so(ope
     assert "tea-1" in dataset.refused
     with serving.served(toy) as client:  # the service brings what the command could not
         assert shown(recommend(client, "tea-1")) == shown(recommend(client, "nobody"))
+
+
+def test_without_a_running_service_the_command_starts_the_embedded_server_and_stops_it_again(tmp_path, models):
+    toy = serving.open_toy_shop(tmp_path, "own")
+    toy.publish(models, "r1")
+    file = tmp_path / "consents.csv"
+    file.write_text("customer_id,purpose,at,state\ntea-1,personalization,2025-03-01,off\n")
+    assert pond(["--home", str(tmp_path), "--quiet", "ingest", "--shop", "own", "--consents", str(file)]) == 0
+    assert not guardian.is_running(toy.settings)
+    try:
+        with serving.served(toy) as client:
+            (said,) = client.get("/v1/customers/tea-1/consent").json()["consents"]
+            assert said["state"] == "off"
+            # Beside a service that runs, the command joins its server and leaves it alone.
+            file.write_text("customer_id,purpose,at,state\ntea-2,personalization,2025-03-01,off\n")
+            with guardian.in_use(toy.settings):
+                assert (
+                    pond(["--home", str(tmp_path), "--quiet", "ingest", "--shop", "own", "--consents", str(file)]) == 0
+                )
+            assert client.get("/v1/customers/tea-2").json()["personalization"] == "off"
+    finally:
+        guardian.stop(toy.settings)
+
+
+def test_a_damaged_lake_keeps_no_release_from_serving_what_is_not_personal(opened):
+    toy = opened()
+    put_in_lake(toy, "consents", [refusal("tea-1")], source="before.csv")
+    (log,) = (toy.shop.lake_dir / "consents" / "_log").glob("*.json")
+    log.write_bytes(b"{}")
+    with serving.served(toy) as client:
+        answer = recommend(client, "tea-2")
+        assert answer["items"]
+        assert "nothing personal is shown" in answer["degraded"][0]
