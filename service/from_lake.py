@@ -21,7 +21,6 @@ import polars as pl
 
 from features import columns as c
 from features.contracts import table_named
-from features.identities import MERGED
 from features.lake import COMPACTION, Commit, Lake
 from features.shop import Shop
 from models.artifact import load_value
@@ -194,13 +193,31 @@ class _Bringing:
     async def merge_all(self, rows: Sequence[Mapping[str, Any]], *, in_lake: bool) -> int:
         """Do merges in the order they were said: what was said first about an id holds."""
         changed = 0
-        for row in rows:
-            other, into = row["id_value"], row[c.CUSTOMER_ID]
-            done = await self._merges.merge(self._shop, other, into, row["id_type"] or MERGED, in_lake=in_lake)
-            changed += done.outcome is MergeOutcome.merged
-            if done.outcome not in (MergeOutcome.merged, MergeOutcome.already, MergeOutcome.same):
-                self.refused.append((other, done.outcome))
+        for chunk in _strangers_to_each_other(rows):
+            merges = (
+                self._merges.merge(self._shop, row["id_value"], row[c.CUSTOMER_ID], row["id_type"], in_lake=in_lake)
+                for row in chunk
+            )
+            for done in await asyncio.gather(*merges):
+                changed += done.outcome is MergeOutcome.merged
+                if done.outcome not in (MergeOutcome.merged, MergeOutcome.already, MergeOutcome.same):
+                    self.refused.append((done.other, done.outcome))
         return changed
+
+
+def _strangers_to_each_other(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Cut rows into runs in which no id occurs twice: those may be merged at once, whatever comes first."""
+    run: list[Mapping[str, Any]] = []
+    named: set[str] = set()
+    for row in rows:
+        ids = {row["id_value"], row[c.CUSTOMER_ID]}
+        if len(run) == AT_ONCE or ids & named:
+            yield run
+            run, named = [], set()
+        run.append(row)
+        named |= ids
+    if run:
+        yield run
 
 
 def _chunks(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:

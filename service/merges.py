@@ -89,6 +89,8 @@ class Merges:
                 return False
             changes = _changes(other, into, mine, theirs)
             ids = [name for name in (other, *_other_ids(theirs)) if name != into]
+            if not changes and all(f"was:{name}".encode() in mine for name in ids):
+                return True
             prefix = self._prefix(shop, into)
             keys = (prefix + b"journal", prefix + b"meta", prefix + b"c:" + into.encode(), prefix + b"merging")
             remembered = orjson.dumps({"into": into, "id_type": id_type})
