@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ from features.watermarks import Watermark, read_watermarks
 from models.release_store import DirectoryStore
 from service.child import end_with_parent, told_by_parent
 from service.guardian import StateServer, start_or_join
-from service.journal import lowest
 from service.keeper import Kept, run_keeper
 from service.observe import configure_logs
 from service.settings import ServiceSettings
@@ -33,33 +32,38 @@ class Shops:
         """Return every shop for the keeper."""
         for shop in list_shops(self.home):
             lake = self._lakes.setdefault(shop.name, Lake(shop.lake_dir))
-            yield Kept(shop.name, lake, shop.rejects_dir, partial(_floors, shop))
+            yield Kept(shop.name, lake, shop.rejects_dir, partial(release_marks, shop))
 
 
-def _floors(shop: Shop) -> Mapping[str, Watermark]:
-    """What lies above, some release that serves or may be rolled back to still needs; unread releases need it all."""
+def release_marks(shop: Shop) -> Sequence[Mapping[str, Watermark]]:
+    """Return the watermarks of every release that serves or may be promoted again: what lies above one it needs.
+
+    With a release that cannot be read nothing is known to be needed no more: no marks, so nothing is trimmed.
+    """
     try:
         manifests = DirectoryStore(shop.releases_dir).list()
     except ReleaseError as error:
         structlog.get_logger("pond.keeper").warning("nothing_trimmed", shop=shop.name, error=str(error))
-        return {}
-    return lowest(read_watermarks(manifest.watermarks) for manifest in manifests)
+        return ()
+    return tuple(read_watermarks(manifest.watermarks) for manifest in manifests)
 
 
-async def _run(server: StateServer, settings: ServiceSettings) -> None:
+async def _run(server: StateServer, settings: ServiceSettings, *, only_drain: bool) -> None:
     stop = asyncio.Event()
+    if only_drain:
+        stop.set()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await run_keeper(server, settings, Shops(settings.home).kept, stop)
 
 
 def main() -> None:
-    """Keep until SIGTERM."""
+    """Keep until SIGTERM, or only drain what there is."""
     told = told_by_parent()
     end_with_parent()
     configure_logs()
     settings = ServiceSettings.model_validate(told["settings"])
-    asyncio.run(_run(start_or_join(settings), settings))
+    asyncio.run(_run(start_or_join(settings), settings, only_drain=told.get("only_drain", False)))
 
 
 if __name__ == "__main__":
