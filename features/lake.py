@@ -76,7 +76,7 @@ class Commit:
         return sum(part.rows for part in self.added)
 
 
-# From what each part of a compaction was made of (itself alone: kept as it was) to the commit's meta.
+# From what each part of a compaction was made of to the commit's meta.
 Describe: TypeAlias = Callable[[Mapping[str, tuple[Part, ...]]], Mapping[str, Any]]
 
 
@@ -145,6 +145,11 @@ class Lake:
         for part in self.parts(table):
             rows = pl.scan_parquet(self._verify(table, part), schema=schema, glob=False, missing_columns="insert")
             yield rows.select(columns).collect()
+
+    def read_part(self, table: str, part: Part) -> pl.DataFrame:
+        """Return the rows of one part."""
+        path, schema = self._verify(table, part), table_named(table).schema
+        return pl.scan_parquet(path, schema=schema, glob=False, missing_columns="insert").collect()
 
     def parts(self, table: str) -> tuple[Part, ...]:
         """The parts readers see now, in the order of commits."""
@@ -245,10 +250,7 @@ class Lake:
                     (self.root / table / part.name).unlink(missing_ok=True)
 
     def sweep(self, table: str, older_than_s: float = SWEEP_AFTER_S) -> list[str]:
-        """Remove files no commit names (a crash's leftovers, merged parts), when older than a reader can need.
-
-        A merged part is as old as the commit that took it out of sight: until then it was read.
-        """
+        """Remove files no commit names (left by a crash, or merged) that were out of sight longer than a read takes."""
         limit = time.time() - older_than_s
         named = {part.name for part in self.parts(table)} | self._removed_since(table, limit)
         directory, gone = self.root / table, []
@@ -267,9 +269,7 @@ class Lake:
         return removed
 
     def _merge(self, table: str, group: Sequence[Part]) -> Part:
-        schema = table_named(table).schema
-        paths = [self._verify(table, part) for part in group]
-        frame = pl.scan_parquet(paths, schema=schema, glob=False, missing_columns="insert").collect()
+        frame = pl.concat([self.read_part(table, part) for part in group])
         return self.write_part(table, frame)
 
     def _numbers(self, table: str) -> list[int]:

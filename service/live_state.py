@@ -22,7 +22,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from features.columns import EventKind, ItemKind
-from features.errors import UsageError
+from features.errors import ReleaseError, UsageError
 from features.watermarks import Watermark
 from service import scripts
 from service.customer_state import (
@@ -53,6 +53,8 @@ DAY_S: Final = 86_400
 # An id outlives the time in which its event is not late by this: one day for clocks that run ahead (an event's `at` may
 # lie that far in the future), one for clocks of workers and server that differ. A retry is either known or late.
 MARGIN_S: Final = 2 * DAY_S
+REBUILDING: Final = "rebuilding"  # a field of the shop's meta while `pond rebuild-live` is at work, or was broken off
+FORMAT: Final = 1  # of the live keys; stands in every shop's meta
 ATOMIC_EVENTS: Final = 250  # events per script: about 1.5 ms in which the server answers nobody else
 _WORDS: Final[dict[bytes, Outcome]] = {b"D": "duplicate", b"C": "conflict", b"E": "rejected"}
 _TYPE_OF: Final = {
@@ -108,11 +110,29 @@ class LiveState:
         self._announce = Script(scripts.ANNOUNCE)
 
     async def open_shop(self, shop: str) -> None:
-        """Check that the shop's state was made with this number of partitions, and note the number if it is new."""
+        """Check that the shop's state is whole, of this format and this number of partitions; note these if it is new.
+
+        Raises
+        ------
+        UsageError
+            Another number of partitions, or a rebuild that was broken off; the sentence says what to do.
+        ReleaseError
+            The state is of a newer Pond.
+        """
         key = partition_prefix(shop, CATALOGUE) + b"meta"
         async with state_errors():
             await ask(self.client, "HSETNX", key, "partitions", self.partitions)
-            found = int(await ask(self.client, "HGET", key, "partitions"))
+            await ask(self.client, "HSETNX", key, "format", FORMAT)
+            said = await ask(self.client, "HMGET", key, "partitions", "format", REBUILDING)
+        found, version = int(said[0]), int(said[1])
+        if version > FORMAT:
+            raise ReleaseError(
+                f"The live state of the shop '{shop}' has format {version}, newer than {FORMAT}; upgrade Pond."
+            )
+        if said[2]:
+            raise UsageError(
+                f"The live state of the shop '{shop}' is half rebuilt; run `pond rebuild-live --shop {shop}` again."
+            )
         if found != self.partitions:
             raise UsageError(
                 f"The shop '{shop}' has {found} partitions and cannot be read with {self.partitions}; "
