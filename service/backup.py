@@ -18,7 +18,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from features.errors import ArtifactCorrupt, UsageError
-from features.lake import Lake, visible
+from features.lake import Lake, sync_directory, visible
 from features.shop import Shop, list_shops, open_shop
 from models.release import MANIFEST as RELEASE_MANIFEST
 from models.release_store import POINTER
@@ -104,6 +104,7 @@ def restore(settings: ServiceSettings, archive: Path, now_us: int, say: Say) -> 
         if home.exists():
             home.rmdir()
         content.rename(home)
+        sync_directory(home.parent)
     return tuple(shop.name for shop in shops)
 
 
@@ -196,9 +197,7 @@ def _only_of(copy: Path, shop: str) -> None:
     tables.reflect(engine)
     with engine.begin() as db:
         for table in tables.tables.values():
-            column = (
-                table.c.get("shop") if "shop" in table.c else table.c.get("name") if table.name == "shops" else None
-            )
+            column = table.c.get("name" if table.name == "shops" else "shop")
             if column is not None:
                 db.execute(table.delete().where(column != shop))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:

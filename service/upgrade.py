@@ -147,7 +147,7 @@ async def _live(client: Client, shop: str, partitions: int) -> list[Found]:
         for p in all_partitions(partitions):
             newest = await ask(client, "XREVRANGE", partition_prefix(shop, p) + b"journal", "+", "-", "COUNT", 1)
             if newest:
-                said = json.loads(dict(zip(*[iter(newest[0][1])] * 2, strict=True))[FIELD])
+                said = json.loads(newest[0][1][FIELD])
                 found.append(Found("journal", f"{shop}/{p}", int(said["v"]), journal.FORMAT_VERSION))
     return found
 
