@@ -102,6 +102,17 @@ def _key(entry_id: str) -> tuple[int, int]:
     return int(ms), int(sequence or 0)
 
 
+def narrowed(segments: Iterable[Segment], kept: Sequence[bool]) -> list[Segment]:
+    """Return the segments of a part that was rewritten without some of its rows: `kept` says which stayed, in order."""
+    found, start = [], 0
+    for one in segments:
+        rows = sum(kept[start : start + one.rows])
+        start += one.rows
+        if rows:
+            found.append(Segment(rows, one.ranges))
+    return found
+
+
 def of_parts(parts: Iterable[Part], known: Mapping[str, Sequence[Segment]]) -> list[Segment]:
     """Return the segments of some parts, one after the other."""
     return [segment for part in parts for segment in known.get(part.name, (Segment(part.rows, {}),))]

@@ -171,6 +171,7 @@ class Drain:
 
     def _commit(self, ranges: Mapping[str, tuple[str, str, str]], entries: Mapping[str, list[Entry]]) -> Drained:
         rows, duplicates, refused = {}, 0, 0
+        late = {e.row.get(c.EVENT_ID, "") for found in entries.values() for e in found if e.late}
         for table in TABLES:
             wanted = []
             for partition, found in entries.items():
@@ -186,7 +187,6 @@ class Drain:
                 self._refuse(table, bad)
             refused += len(bad)
             rows[table] = frame.height
-            late = {e.row.get(c.EVENT_ID, "") for found in entries.values() for e in found if e.late}
             self._commit_table(table, frame, ranges, late if table == ANCHOR else set())
         return Drained(sum(map(len, entries.values())), rows, duplicates, refused)
 
@@ -228,7 +228,7 @@ class Kept:
     releases: Callable[[], Sequence[Mapping[str, Watermark]]]
 
 
-class Care:
+class Keeping:
     """What one keeper does for one shop: drain, trim, and merge what many small drains left."""
 
     def __init__(self, client: Client, kept: Kept, partitions: int) -> None:
@@ -285,16 +285,16 @@ async def run_keeper(
     the keeper with its error. The last drain needs no election: any number may drain, and nothing accepted is left.
     """
     client = connect(server, settings)
-    election, cares = Election(client), dict[str, Care]()
+    election, shops_kept = Election(client), dict[str, Keeping]()
     try:
         stopping = False
         while not stopping:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), every_s)
             stopping = stop.is_set()  # once more after the stop: what was accepted until then
-            with _trouble("the keeper waits"):
+            with _trouble("The keeper waits"):
                 if await election.hold() or stopping:
-                    await _keep(client, settings, shops(), cares, election, stopping=stopping)
+                    await _keep(client, settings, shops(), shops_kept, election, stopping=stopping)
     finally:
         with contextlib.suppress(ServiceUnreachable):
             await election.resign()
@@ -303,19 +303,19 @@ async def run_keeper(
 
 
 async def _keep(
-    client: Client, settings: ServiceSettings, shops: Iterable[Kept], cares: dict[str, Care], election: Election, *,
+    client: Client, settings: ServiceSettings, shops: Iterable[Kept], shops_kept: dict[str, Keeping], election: Election, *,
     stopping: bool,
 ) -> None:  # fmt: skip
     for kept in shops:
-        care = cares.setdefault(kept.shop, Care(client, kept, settings.partitions))
-        with _trouble(f"shop {kept.shop} waits"):
-            await care.drain(_go_on if stopping else election.hold)
+        keeping = shops_kept.setdefault(kept.shop, Keeping(client, kept, settings.partitions))
+        with _trouble(f"The keeper waits, shop {kept.shop}"):
+            await keeping.drain(_go_on if stopping else election.hold)
             if stopping:
                 continue
             if not await election.hold():
                 return
             try:
-                await care.tidy(election.token)
+                await keeping.tidy(election.token)
             except Fenced:
                 _log.warning("shop %s: another keeper was elected meanwhile", kept.shop)
                 return

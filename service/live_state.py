@@ -3,7 +3,8 @@
 Keys, all of a partition in one hash slot (DESIGN §5):
 
     pond:v1:{<shop>:<p>}:journal    stream of entries (service/journal.py)
-    pond:v1:{<shop>:<p>}:meta       hash: epoch, catalogue (version), … counters a decision must see
+    pond:v1:{<shop>:<p>}:meta       hash: epoch, fence (highest token that trimmed), counters a decision
+                                    must see (catalogue, …); of `c` also partitions, format, rebuilding
     pond:v1:{<shop>:<p>}:c:<id>     hash: last, attr, n:<purpose>:<channel> (consent), off, gone, alias
     pond:v1:{<shop>:<p>}:t:<id>     list: live tail (service/tail.py)      …:x:<id>  list: exposures, same rows
     pond:v1:{<shop>:<p>}:e:<hash>   digest of an event, for as long as its id is remembered

@@ -46,7 +46,7 @@ def test_everything_with_a_version_is_found_and_a_current_home_is_left_alone(toy
 
 def test_what_is_newer_is_refused_by_name_and_nothing_changes(toy):
     plant_control(toy, 2)
-    with pytest.raises(ReleaseError, match="control database control.db has format 2, newer.*upgrade Pond"):
+    with pytest.raises(ReleaseError, match=r"control database control.db has format 2, newer.*upgrade Pond"):
         upgrade(toy.settings, quiet)
     plant_control(toy, 1)
     manifest = toy.shop.releases_dir / "r1" / "manifest.json"

@@ -1,5 +1,5 @@
 from features.lake import Commit, Part
-from features.lineage import Segment, coalesced, lineage, states
+from features.lineage import Segment, coalesced, lineage, narrowed, states
 from features.watermarks import Watermark
 
 
@@ -30,3 +30,8 @@ def test_it_is_read_back_from_the_commits():
     assert lineage([drained, loaded]) == told
     merged = Commit(3, (Part("d", 10, 1, ""),), ("a", "b", "c"), 2, meta=states({"d": told["a"] + told["c"]}))
     assert lineage([merged])["d"] == told["a"] + told["c"]
+
+
+def test_a_part_rewritten_without_some_rows_keeps_the_ranges_of_the_others():
+    told = [segment(2, "10-0"), segment(1, "20-0"), segment(2, "")]
+    assert narrowed(told, [True, False, False, True, True]) == [segment(1, "10-0"), segment(2, "")]
