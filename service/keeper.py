@@ -227,6 +227,10 @@ class Kept:
     rejects: Path
     releases: Callable[[], Sequence[Mapping[str, Watermark]]]
 
+    def floors(self) -> Mapping[str, Watermark]:
+        """Return the lowest watermark of each partition now: what trimming must not pass."""
+        return lowest(self.releases())
+
 
 class Keeping:
     """What one keeper does for one shop: drain, trim, and merge what many small drains left."""
@@ -285,7 +289,7 @@ async def run_keeper(
     the keeper with its error. The last drain needs no election: any number may drain, and nothing accepted is left.
     """
     client = connect(server, settings)
-    election, shops_kept = Election(client), dict[str, Keeping]()
+    election, keepings = Election(client), dict[str, Keeping]()
     try:
         stopping = False
         while not stopping:
@@ -294,7 +298,7 @@ async def run_keeper(
             stopping = stop.is_set()  # once more after the stop: what was accepted until then
             with _trouble("The keeper waits"):
                 if await election.hold() or stopping:
-                    await _keep(client, settings, shops(), shops_kept, election, stopping=stopping)
+                    await _keep(client, settings, shops(), keepings, election, stopping=stopping)
     finally:
         with contextlib.suppress(ServiceUnreachable):
             await election.resign()
@@ -303,11 +307,11 @@ async def run_keeper(
 
 
 async def _keep(
-    client: Client, settings: ServiceSettings, shops: Iterable[Kept], shops_kept: dict[str, Keeping], election: Election, *,
-    stopping: bool,
+    client: Client, settings: ServiceSettings, shops: Iterable[Kept], keepings: dict[str, Keeping],
+    election: Election, *, stopping: bool,
 ) -> None:  # fmt: skip
     for kept in shops:
-        keeping = shops_kept.setdefault(kept.shop, Keeping(client, kept, settings.partitions))
+        keeping = keepings.setdefault(kept.shop, Keeping(client, kept, settings.partitions))
         with _trouble(f"The keeper waits, shop {kept.shop}"):
             await keeping.drain(_go_on if stopping else election.hold)
             if stopping:
