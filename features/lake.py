@@ -15,11 +15,11 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import polars as pl
 
@@ -75,6 +75,10 @@ class Commit:
     def rows(self) -> int:
         """Rows in the parts this commit added."""
         return sum(part.rows for part in self.added)
+
+
+# From what each part of a compaction was made of to the commit's meta.
+Describe: TypeAlias = Callable[[Mapping[str, tuple[Part, ...]]], Mapping[str, Any]]
 
 
 class PartWriter:
@@ -137,12 +141,15 @@ class Lake:
         return pl.scan_parquet(paths, schema=contract.schema, glob=False, missing_columns="insert")
 
     def scan_commits(self, table: str, commits: Sequence[Commit]) -> pl.LazyFrame:
-        """Return the rows that some commits added and readers still see, as `scan` does."""
+        """Return the rows that some commits added, as `scan` does; all rows when a part of theirs was merged away."""
         contract = table_named(table)
         names = {part.name for commit in commits for part in commit.added}
-        parts = [part for part in self.parts(table) if part.name in names] if names else []
-        if not parts:
+        if not names:
             return contract.empty().lazy()
+        visible = self.parts(table)
+        parts = [part for part in visible if part.name in names]
+        if len(parts) < len(names):
+            return self.scan(table)
         paths = [self._verify(table, part) for part in parts]
         return pl.scan_parquet(paths, schema=contract.schema, glob=False, missing_columns="insert")
 
@@ -153,20 +160,23 @@ class Lake:
             rows = pl.scan_parquet(self._verify(table, part), schema=schema, glob=False, missing_columns="insert")
             yield rows.select(columns).collect()
 
+    def read_part(self, table: str, part: Part) -> pl.DataFrame:
+        """Return the rows of one part."""
+        path, schema = self._verify(table, part), table_named(table).schema
+        return pl.scan_parquet(path, schema=schema, glob=False, missing_columns="insert").collect()
+
     def parts(self, table: str) -> tuple[Part, ...]:
         """The parts readers see now, in the order of commits."""
-        numbers = self._numbers(table)
+        return visible(self.since_base(table))
+
+    def since_base(self, table: str) -> list[Commit]:
+        """The newest commits that together name every part readers see, oldest first."""
         commits: list[Commit] = []
-        for number in reversed(numbers):
+        for number in reversed(self._numbers(table)):
             commits.append(self._read_commit(table, number))
             if commits[-1].base:
                 break
-        seen: dict[str, Part] = {}
-        for commit in reversed(commits):
-            for name in commit.removed:
-                seen.pop(name, None)
-            seen.update({part.name: part for part in commit.added})
-        return tuple(seen.values())
+        return commits[::-1]
 
     def rows(self, table: str) -> int:
         """Number of committed rows."""
@@ -228,11 +238,11 @@ class Lake:
         commit = Commit(number, tuple(added), format_version=version, source=source, meta=dict(meta or {}))
         return commit if self._try_commit(table, commit) else None
 
-    def compact(self, table: str) -> Commit | None:
+    def compact(self, table: str, describe: Describe | None = None) -> Commit | None:
         """Merge small parts into large ones in one commit that also spares readers the older log entries.
 
         Returns None when there is nothing to merge. Rows keep their order. Merged-away parts stay on disk for readers
-        that hold them, until `sweep`.
+        that hold them, until `sweep`. `describe` makes the commit's meta of what each part was made of.
         """
         version = table_named(table).format_version
         while True:
@@ -244,7 +254,9 @@ class Lake:
             merged = [group[0] if len(group) == 1 else self._merge(table, group) for group in groups]
             kept = {part.name for part in merged}
             removed = tuple(part.name for part in parts if part.name not in kept)
-            commit = Commit(number, tuple(merged), removed, number - 1, version, COMPACTION)
+            made = {part.name: tuple(group) for part, group in zip(merged, groups, strict=True)}
+            meta = describe(made) if describe else {}
+            commit = Commit(number, tuple(merged), removed, number - 1, version, COMPACTION, meta)
             if self._try_commit(table, commit):
                 return commit
             for part in merged:
@@ -252,19 +264,26 @@ class Lake:
                     (self.root / table / part.name).unlink(missing_ok=True)
 
     def sweep(self, table: str, older_than_s: float = SWEEP_AFTER_S) -> list[str]:
-        """Remove files no commit names (a crash's leftovers, merged parts), when older than a reader can need."""
-        named = {part.name for part in self.parts(table)}
-        directory, limit, gone = self.root / table, time.time() - older_than_s, []
+        """Remove files no commit names (left by a crash, or merged) that were out of sight longer than a read takes."""
+        limit = time.time() - older_than_s
+        named = {part.name for part in self.parts(table)} | self._removed_since(table, limit)
+        directory, gone = self.root / table, []
         for path in [*directory.glob("*.parquet"), *directory.glob("*.tmp"), *directory.glob("_log/*.tmp")]:
             if path.name not in named and path.stat().st_mtime <= limit:
                 path.unlink(missing_ok=True)
                 gone.append(path.name)
         return gone
 
+    def _removed_since(self, table: str, moment: float) -> set[str]:
+        removed: set[str] = set()
+        for number in reversed(self._numbers(table)):
+            if self._log_file(table, number).stat().st_mtime <= moment:
+                break
+            removed.update(self._read_commit(table, number).removed)
+        return removed
+
     def _merge(self, table: str, group: Sequence[Part]) -> Part:
-        schema = table_named(table).schema
-        paths = [self._verify(table, part) for part in group]
-        frame = pl.scan_parquet(paths, schema=schema, glob=False, missing_columns="insert").collect()
+        frame = pl.concat([self.read_part(table, part) for part in group])
         return self.write_part(table, frame)
 
     def _numbers(self, table: str) -> list[int]:
@@ -327,6 +346,16 @@ class Lake:
             raise ArtifactCorrupt(str(path), f"cannot be read ({error.strerror})") from error
         self._verified.add(part.name)
         return path
+
+
+def visible(commits: Sequence[Commit]) -> tuple[Part, ...]:
+    """The parts that readers of these commits, in order, see."""
+    seen: dict[str, Part] = {}
+    for commit in commits:
+        for name in commit.removed:
+            seen.pop(name, None)
+        seen.update({part.name: part for part in commit.added})
+    return tuple(seen.values())
 
 
 def _groups(parts: Sequence[Part]) -> list[list[Part]]:

@@ -212,7 +212,11 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         content = json.loads(path.read_text("utf-8"))
         version = content["format_version"]
-        if version != FORMAT_VERSION:
+        if version > FORMAT_VERSION:
+            raise ReleaseError(
+                f"{directory.name} has format version {version}, newer than {FORMAT_VERSION}: upgrade Pond to read it."
+            )
+        if version < FORMAT_VERSION:
             raise ReleaseError(
                 f"{directory.name} has format version {version}, this Pond reads {FORMAT_VERSION}: run `pond upgrade`."
             )

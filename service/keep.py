@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,6 @@ from models.release_store import DirectoryStore
 from service.child import end_with_parent, told_by_parent
 from service.from_lake import bring_from_lake
 from service.guardian import StateServer, start_or_join
-from service.journal import lowest
 from service.keeper import Kept, run_keeper
 from service.live_state import LiveState
 from service.merges import Merges
@@ -39,7 +38,7 @@ class Shops:
         for shop in list_shops(self.home):
             lake = self._lakes.setdefault(shop.name, Lake(shop.lake_dir))
             care = partial(_care, self.settings, shop, lake)
-            yield Kept(shop.name, lake, shop.rejects_dir, partial(_floors, shop), care)
+            yield Kept(shop.name, lake, shop.rejects_dir, partial(release_marks, shop), care)
 
 
 async def _care(settings: ServiceSettings, shop: Shop, lake: Lake, client: Client) -> None:
@@ -52,30 +51,35 @@ async def _care(settings: ServiceSettings, shop: Shop, lake: Lake, client: Clien
         structlog.get_logger("pond.keeper").warning("shop_not_cared_for", shop=shop.name, error=str(error))
 
 
-def _floors(shop: Shop) -> Mapping[str, Watermark]:
-    """What lies above, some release that serves or may be rolled back to still needs; unread releases need it all."""
+def release_marks(shop: Shop) -> Sequence[Mapping[str, Watermark]]:
+    """Return the watermarks of every release that serves or may be promoted again: what lies above one it needs.
+
+    With a release that cannot be read nothing is known to be needed no more: no marks, so nothing is trimmed.
+    """
     try:
         manifests = DirectoryStore(shop.releases_dir).list()
     except ReleaseError as error:
         structlog.get_logger("pond.keeper").warning("nothing_trimmed", shop=shop.name, error=str(error))
-        return {}
-    return lowest(read_watermarks(manifest.watermarks) for manifest in manifests)
+        return ()
+    return tuple(read_watermarks(manifest.watermarks) for manifest in manifests)
 
 
-async def _run(server: StateServer, settings: ServiceSettings) -> None:
+async def _run(server: StateServer, settings: ServiceSettings, *, only_drain: bool) -> None:
     stop = asyncio.Event()
+    if only_drain:
+        stop.set()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await run_keeper(server, settings, Shops(settings.home, settings).kept, stop)
 
 
 def main() -> None:
-    """Keep until SIGTERM."""
+    """Keep until SIGTERM, or only drain what there is."""
     told = told_by_parent()
     end_with_parent()
     configure_logs()
     settings = ServiceSettings.model_validate(told["settings"])
-    asyncio.run(_run(start_or_join(settings), settings))
+    asyncio.run(_run(start_or_join(settings), settings, only_drain=told.get("only_drain", False)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,19 +21,22 @@ import orjson
 import polars as pl
 
 from features import columns as c
-from features.contracts import Meaning, table_named
-from features.errors import ServiceUnreachable, StorageFull
+from features.errors import PondError, ServiceUnreachable
 from features.lake import Lake, storage_errors
+from features.lineage import LATE
 from features.watermarks import Watermark, ranges_meta, watermarks
 from service import scripts
+from service.compaction import tidied
 from service.guardian import StateServer
-from service.journal import NOTHING_YET, ZERO, Entry, EntryType, all_partitions, decode, id_key
+from service.journal import NOTHING_YET, ZERO, Entry, EntryType, all_partitions, decode, id_key, lowest
+from service.lake_rows import typed, without_known
 from service.live_state import partition_prefix
 from service.settings import ServiceSettings
 from service.state_client import Client, Script, ask, connect, state_errors
 
 BATCH: Final = 10_000  # entries of one partition in one commit
 LEASE_MS: Final = 15_000
+TIDY_EVERY: Final = 60  # drains that wrote something, until small parts are merged
 ANCHOR: Final = EntryType.event.value  # the table whose commit ends a drain
 TABLES: Final = (*(kind.value for kind in EntryType if kind.value != ANCHOR), ANCHOR)
 _LOCK: Final = (b"pond:v1:{keeper}:lock", b"pond:v1:{keeper}:token")
@@ -54,6 +57,14 @@ class Moved(Exception):
     """Another writer committed to the lake first; what was read must be read again."""
 
 
+class Fenced(Exception):
+    """Another keeper has been elected since; this one woke up late and must let go."""
+
+
+async def _go_on() -> bool:
+    return True
+
+
 class Drain:
     """Carries one shop's journal to its lake; any number may run, in any number of processes."""
 
@@ -64,8 +75,10 @@ class Drain:
         self._marks: dict[str, dict[str, Watermark]] = {table: {} for table in TABLES}
         self._trim = Script(scripts.TRIM)
 
-    async def run(self) -> Drained:
-        """Drain until every partition has been taken up to where it stood.
+    async def run(self, may_go_on: Callable[[], Awaitable[bool]] = _go_on) -> Drained:
+        """Drain until every partition has been taken up to where it stood, or until `may_go_on` says no.
+
+        It is asked between two commits: a keeper renews its election there, however much there is to catch up.
 
         Raises
         ------
@@ -78,6 +91,7 @@ class Drain:
             ranges, entries = await self._pending()
             if not entries:
                 return total
+            was_full = any(len(found) == BATCH for found in entries.values())
             try:
                 done = await asyncio.to_thread(self._commit, ranges, entries)
             except Moved:
@@ -86,11 +100,20 @@ class Drain:
             total = Drained(
                 total.entries + done.entries, rows, total.duplicates + done.duplicates, total.refused + done.refused
             )
+            # What came while this was written is for the next run: a busy shop must not keep the others waiting.
+            if not was_full or not await may_go_on():
+                return total
 
-    async def trim(self, floors: Mapping[str, Watermark]) -> int:
+    async def trim(self, floors: Mapping[str, Watermark], token: int = 0) -> int:
         """Remove entries that are in the lake and below every release's watermark (`lowest`); return how many.
 
-        A partition without a floor is not trimmed.
+        A partition without a floor is not trimmed. Each partition remembers the highest fencing `token` that trimmed
+        it; one that is lower is refused.
+
+        Raises
+        ------
+        Fenced
+            A keeper elected later has trimmed already; nothing was removed from that partition on.
         """
         await asyncio.to_thread(self._read_marks)
         removed = 0
@@ -101,9 +124,12 @@ class Drain:
             keep = min(drained.id, floor.id, key=id_key)
             prefix = partition_prefix(self._shop, partition)
             async with state_errors():
-                removed += await self._trim.run(
-                    self._client, (prefix + b"journal", prefix + b"meta"), (floor.epoch, keep)
+                done = await self._trim.run(
+                    self._client, (prefix + b"journal", prefix + b"meta"), (floor.epoch, keep, token)
                 )
+            if done < 0:
+                raise Fenced
+            removed += done
         return removed
 
     def _read_marks(self) -> None:
@@ -145,6 +171,7 @@ class Drain:
 
     def _commit(self, ranges: Mapping[str, tuple[str, str, str]], entries: Mapping[str, list[Entry]]) -> Drained:
         rows, duplicates, refused = {}, 0, 0
+        late = {e.row.get(c.EVENT_ID, "") for found in entries.values() for e in found if e.late}
         for table in TABLES:
             wanted = []
             for partition, found in entries.items():
@@ -152,49 +179,35 @@ class Drain:
                 wanted += [dict(e.row) for e in found if e.type.value == table and id_key(e.id) > done]
             if not wanted and table != ANCHOR:
                 continue
-            frame, bad = _frame(table, wanted)
-            if table == ANCHOR:
-                frame, again, conflicts = self._without_known(frame)
-                duplicates += again
-                bad += conflicts
+            frame, bad = typed(table, wanted)
+            frame, again, conflicts = without_known(self._lake, table, frame)
+            duplicates += again
+            bad += conflicts
             if bad:
                 self._refuse(table, bad)
             refused += len(bad)
             rows[table] = frame.height
-            self._commit_table(table, frame, ranges)
+            self._commit_table(table, frame, ranges, late if table == ANCHOR else set())
         return Drained(sum(map(len, entries.values())), rows, duplicates, refused)
 
-    def _commit_table(self, table: str, frame: pl.DataFrame, ranges: Mapping[str, tuple[str, str, str]]) -> None:
-        parts = [self._lake.write_part(table, frame)] if frame.height else []
-        number = self._seen[table] + 1
-        if self._lake.commit_next(table, number, parts, source="journal", meta=ranges_meta(ranges)) is None:
+    def _commit_table(
+        self, table: str, frame: pl.DataFrame, ranges: Mapping[str, tuple[str, str, str]], late: set[str]
+    ) -> None:
+        parts, meta, number = [], ranges_meta(ranges), self._seen[table] + 1
+        if late:  # in a part of their own: no live tail is ever made of them (features/lineage.py)
+            is_late = pl.col(c.EVENT_ID).is_in(list(late))
+            apart, frame = frame.filter(is_late), frame.filter(~is_late)
+            if apart.height:
+                parts.append(self._lake.write_part(table, apart))
+                meta[LATE] = [parts[0].name]
+        if frame.height:
+            parts.append(self._lake.write_part(table, frame))
+        if self._lake.commit_next(table, number, parts, source="journal", meta=meta) is None:
             for part in parts:
                 (self._lake.root / table / part.name).unlink(missing_ok=True)
             raise Moved
         self._seen[table] = number
         self._marks[table].update({p: Watermark(epoch, last) for p, (epoch, _, last) in ranges.items()})
-
-    def _without_known(self, events: pl.DataFrame) -> tuple[pl.DataFrame, int, list[dict[str, Any]]]:
-        """Drop events whose id the lake holds: (new ones, equal ones, those that contradict the lake).
-
-        Needed for late events and after the server was emptied, when ids are no longer remembered; the time range lets
-        Parquet skip what cannot match, so that it costs little for events of today.
-        """
-        if not events.height:
-            return events, 0, []
-        first = events.unique(c.EVENT_ID, keep="first", maintain_order=True)
-        near = pl.col(c.AT).is_between(events[c.AT].min(), events[c.AT].max())
-        known = (
-            self._lake.scan(ANCHOR)
-            .filter(near & pl.col(c.EVENT_ID).is_in(first[c.EVENT_ID].implode()))
-            .collect()
-            .unique(c.EVENT_ID)
-        )
-        new = first.join(known, on=c.EVENT_ID, how="anti", maintain_order="left")
-        settled = pl.concat([known, new])
-        equal = events.join(settled, on=events.columns, how="semi", nulls_equal=True).height - new.height
-        against = events.join(settled, on=events.columns, how="anti", nulls_equal=True, maintain_order="left")
-        return new, equal, against.to_dicts()
 
     def _refuse(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Keep what the lake cannot take, beside the rejects of ingestion."""
@@ -205,32 +218,9 @@ class Drain:
                 file.write(lines)
 
 
-def _frame(table: str, rows: list[dict[str, Any]]) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
-    """Return the rows with the contract's types, and those that do not have them (Polars would make them null)."""
-    columns = table_named(table).columns
-    good: list[dict[str, Any]] = []
-    bad: list[dict[str, Any]] = []
-    for row in rows:
-        (good if all(_fits(row.get(column.name), column.meaning) for column in columns) else bad).append(row)
-    return pl.DataFrame(good, schema=table_named(table).schema), bad
-
-
-def _fits(value: Any, meaning: Meaning) -> bool:
-    if value is None:
-        return True
-    if meaning == "list":
-        return isinstance(value, list) and all(isinstance(text, str) for text in value)
-    if meaning in ("moment", "whole"):
-        bits = 63 if meaning == "moment" else 31
-        return isinstance(value, int) and not isinstance(value, bool) and -(2**bits) <= value < 2**bits
-    if meaning == "amount":
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, str)
-
-
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A shop in the keeper's care; `floors` tells the lowest watermarks of its mounted releases now.
+    """A shop in the keeper's care; `releases` tells the watermarks of those that serve or may be rolled back to.
 
     `care` is what else is done for it at each round: what files told the lake is brought, merges are ended.
     """
@@ -238,8 +228,37 @@ class Kept:
     shop: str
     lake: Lake
     rejects: Path
-    floors: Callable[[], Mapping[str, Watermark]]
+    releases: Callable[[], Sequence[Mapping[str, Watermark]]]
     care: Callable[[Client], Awaitable[None]] | None = None
+
+    def floors(self) -> Mapping[str, Watermark]:
+        """Return the lowest watermark of each partition now: what trimming must not pass."""
+        return lowest(self.releases())
+
+
+class Keeping:
+    """What one keeper does for one shop: drain, trim, and merge what many small drains left."""
+
+    def __init__(self, client: Client, kept: Kept, partitions: int) -> None:
+        self._kept = kept
+        self._drain = Drain(client, kept.shop, kept.lake, kept.rejects, partitions)
+        self._until_tidy = TIDY_EVERY
+
+    async def drain(self, may_go_on: Callable[[], Awaitable[bool]] = _go_on) -> None:
+        """Carry what the journal has to the lake."""
+        done = await self._drain.run(may_go_on)
+        self._until_tidy -= bool(done.entries)
+        if done.entries:
+            _log.info("shop %s: %d entries drained, %d refused", self._kept.shop, done.entries, done.refused)
+
+    async def tidy(self, token: int) -> None:
+        """Trim the journal, and now and then merge and sweep the lake's parts, without hurting who reads them."""
+        releases = await asyncio.to_thread(self._kept.releases)
+        await self._drain.trim(lowest(releases), token)
+        if self._until_tidy <= 0:
+            self._until_tidy = TIDY_EVERY
+            gone = await asyncio.to_thread(tidied, self._kept.lake, TABLES, releases)
+            _log.info("shop %s: %d parts of the lake merged, %d files swept", self._kept.shop, gone.merged, gone.swept)
 
 
 class Election:
@@ -270,39 +289,52 @@ async def run_keeper(
 ) -> None:
     """Drain and trim all shops every `every_s` seconds while elected; a last drain and resignation when `stop` is set.
 
-    Trouble of the server or the disk is logged and tried again; anything else ends the keeper with that error.
+    Trouble with one shop, the server or the disk is logged and tried again and keeps no other shop waiting; a bug ends
+    the keeper with its error. The last drain needs no election: any number may drain, and nothing accepted is left.
     """
     client = connect(server, settings)
-    election, drains = Election(client), dict[str, Drain]()
+    election, keepings = Election(client), dict[str, Keeping]()
     try:
         stopping = False
         while not stopping:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), every_s)
             stopping = stop.is_set()  # once more after the stop: what was accepted until then
-            try:
-                if await election.hold():
-                    await _keep(client, settings, shops(), drains, election)
-            except (ServiceUnreachable, StorageFull) as error:
-                _log.warning("The keeper waits: %s", error)
+            with _trouble("The keeper waits"):
+                if await election.hold() or stopping:
+                    await _keep(client, settings, shops(), keepings, election, stopping=stopping)
+    finally:
         with contextlib.suppress(ServiceUnreachable):
             await election.resign()
-    finally:
         await client.aclose()
         await client.connection_pool.disconnect()
 
 
 async def _keep(
-    client: Client, settings: ServiceSettings, shops: Iterable[Kept], drains: dict[str, Drain], election: Election
-) -> None:
+    client: Client, settings: ServiceSettings, shops: Iterable[Kept], keepings: dict[str, Keeping],
+    election: Election, *, stopping: bool,
+) -> None:  # fmt: skip
     for kept in shops:
-        if kept.shop not in drains:
-            drains[kept.shop] = Drain(client, kept.shop, kept.lake, kept.rejects, settings.partitions)
-        if kept.care is not None:
-            await kept.care(client)
-        done = await drains[kept.shop].run()
-        if done.entries:
-            _log.info("shop %s: %d entries drained, %d refused", kept.shop, done.entries, done.refused)
-        if not await election.hold():
-            return
-        await drains[kept.shop].trim(kept.floors())
+        keeping = keepings.setdefault(kept.shop, Keeping(client, kept, settings.partitions))
+        with _trouble(f"The keeper waits, shop {kept.shop}"):
+            if kept.care is not None:
+                await kept.care(client)
+            await keeping.drain(_go_on if stopping else election.hold)
+            if stopping:
+                continue
+            if not await election.hold():
+                return
+            try:
+                await keeping.tidy(election.token)
+            except Fenced:
+                _log.warning("shop %s: another keeper was elected meanwhile", kept.shop)
+                return
+
+
+@contextlib.contextmanager
+def _trouble(what: str) -> Iterator[None]:
+    """Log what may pass, or needs an operator, and go on."""
+    try:
+        yield
+    except PondError as error:
+        _log.warning("%s: %s", what, error)

@@ -3,7 +3,8 @@
 Keys, all of a partition in one hash slot (DESIGN §5):
 
     pond:v1:{<shop>:<p>}:journal    stream of entries (service/journal.py)
-    pond:v1:{<shop>:<p>}:meta       hash: epoch, catalogue (version), … counters a decision must see
+    pond:v1:{<shop>:<p>}:meta       hash: epoch, fence (highest token that trimmed), counters a decision
+                                    must see (catalogue, …); of `c` also partitions, format, rebuilding
     pond:v1:{<shop>:<p>}:c:<id>     hash: last, attr, n:<purpose>:<channel> (consent), off, gone, alias, was:<other id>
     pond:v1:{<shop>:<p>}:merging    hash: other id → a merge that was begun (service/merges.py)
     pond:v1:{<shop>:<p>}:t:<id>     list: live tail (service/tail.py)      …:x:<id>  list: exposures, same rows
@@ -24,7 +25,7 @@ from typing import Any, Final
 
 from features.columns import EventKind, ItemKind
 from features.consents import PERSONALIZATION
-from features.errors import UsageError
+from features.errors import ReleaseError, UsageError
 from features.watermarks import Watermark
 from service import scripts
 from service.customer_state import (
@@ -54,6 +55,11 @@ from service.tail import LiveEvent, encode_row
 
 DAY_S: Final = 86_400
 LONGEST_CHAIN: Final = 100  # of aliases while a merge is under way; its end cuts them short
+# An id outlives the time in which its event is not late by this: one day for clocks that run ahead (an event's `at` may
+# lie that far in the future), one for clocks of workers and server that differ. A retry is either known or late.
+MARGIN_S: Final = 2 * DAY_S
+REBUILDING: Final = "rebuilding"  # a field of the shop's meta while `pond rebuild-live` is at work, or was broken off
+FORMAT: Final = 1  # of the live keys; stands in every shop's meta
 ATOMIC_EVENTS: Final = 250  # events per script: about 1.5 ms in which the server answers nobody else
 _WORDS: Final[dict[bytes, Outcome]] = {b"D": "duplicate", b"C": "conflict", b"E": "rejected"}
 _TYPE_OF: Final = {
@@ -76,8 +82,14 @@ def mint_decision_id(customer_id: str, partitions: int) -> str:
     return f"{int(partition_of(customer_id, partitions)):03x}{secrets.token_hex(14)}"
 
 
-def _digest(content: bytes) -> bytes:
+def digest_of(content: bytes) -> bytes:
+    """Return what is remembered of an event's or decision's content."""
     return blake2b(content, digest_size=8).digest()
+
+
+def id_mark(event_id: str) -> bytes:
+    """Return the name under which an event's id is remembered."""
+    return blake2b(event_id.encode(), digest_size=16).digest()
 
 
 class LiveState:
@@ -93,6 +105,7 @@ class LiveState:
         self._settings = settings
         self.epoch = secrets.token_hex(8)  # becomes a partition's epoch only where none stands
         self._dedupe_s = settings.dedupe_days * DAY_S
+        self._remember_s = self._dedupe_s + MARGIN_S
         self._append = Script(scripts.APPEND_EVENTS)
         self._read = Script(scripts.READ)
         self._read_tail = Script(scripts.READ_TAIL)
@@ -103,11 +116,29 @@ class LiveState:
         self._announce = Script(scripts.ANNOUNCE)
 
     async def open_shop(self, shop: str) -> None:
-        """Check that the shop's state was made with this number of partitions, and note the number if it is new."""
+        """Check that the shop's state is whole, of this format and this number of partitions; note these if it is new.
+
+        Raises
+        ------
+        UsageError
+            Another number of partitions, or a rebuild that was broken off; the sentence says what to do.
+        ReleaseError
+            The state is of a newer Pond.
+        """
         key = partition_prefix(shop, CATALOGUE) + b"meta"
         async with state_errors():
             await ask(self.client, "HSETNX", key, "partitions", self.partitions)
-            found = int(await ask(self.client, "HGET", key, "partitions"))
+            await ask(self.client, "HSETNX", key, "format", FORMAT)
+            said = await ask(self.client, "HMGET", key, "partitions", "format", REBUILDING)
+        found, version = int(said[0]), int(said[1])
+        if version > FORMAT:
+            raise ReleaseError(
+                f"The live state of the shop '{shop}' has format {version}, newer than {FORMAT}; upgrade Pond."
+            )
+        if said[2]:
+            raise UsageError(
+                f"The live state of the shop '{shop}' is half rebuilt; run `pond rebuild-live --shop {shop}` again."
+            )
         if found != self.partitions:
             raise UsageError(
                 f"The shop '{shop}' has {found} partitions and cannot be read with {self.partitions}; "
@@ -156,9 +187,10 @@ class LiveState:
         """Store events, each in one step with its journal entry; the results are in the order of `events`.
 
         The same id with the same content is a `duplicate`, with other content a `conflict`, while ids are remembered
-        (`dedupe_days`). Events older than that are `late`: in the journal, but in no tail until the keeper has compared
-        them with the lake. Events of an erased customer are `rejected`. Conflicts between two customers' events of one
-        id lie in two partitions; the keeper finds those.
+        (`dedupe_days` and two days more). Events older than `dedupe_days` are `late`: in the journal, and in no tail;
+        the keeper compares them with the lake, and those it lacks count from the next release on. Events of an erased
+        customer are `rejected`. Conflicts between two customers' events of one id lie in two partitions; the keeper
+        finds those.
         """
         oldest = (now_us() if now is None else now) - self._dedupe_s * 1_000_000
         answers = await self._append_once(shop, events, oldest)
@@ -191,7 +223,7 @@ class LiveState:
         for partition, chunk in chunks:
             prefix = partition_prefix(shop, partition)
             arguments: list[Any] = [
-                prefix, self.epoch, self._dedupe_s, self._settings.tail_rows, self._settings.tail_days * DAY_S,
+                prefix, self.epoch, self._remember_s, self._settings.tail_rows, self._settings.tail_days * DAY_S,
             ]  # fmt: skip
             for i in chunk:
                 arguments += _event_arguments(events[i], oldest)
@@ -216,7 +248,7 @@ class LiveState:
         body = encode(EntryType.decision, decision.row())
         keys = (prefix + b"journal", prefix + b"meta", prefix + b"d:" + decision.decision_id.encode())
         async with state_errors(), asyncio.timeout(self._settings.read_ms / 1e3):
-            answer = await self._log.run(self.client, keys, (self.epoch, _digest(body), body, self._dedupe_s))
+            answer = await self._log.run(self.client, keys, (self.epoch, digest_of(body), body, self._remember_s))
         return _WORDS.get(answer, "stored")
 
     async def get_decision(self, shop: str, decision_id: str) -> Mapping[str, Any] | None:
@@ -320,11 +352,16 @@ class LiveState:
 
 
 def _event_arguments(event: LiveEvent, oldest: int) -> tuple[bytes | str, ...]:
-    body = encode(EntryType.event, event.row())
-    row = encode_row(event) if event.at >= oldest else b""
-    lane = "x" if event.kind == EventKind.impression else "t"
-    mark = blake2b(event.event_id.encode(), digest_size=16).digest()
-    return mark, _digest(body), event.customer_id, body, row, lane
+    # The digest is of the content alone: a retry is the same event, late or not.
+    body, is_late = encode(EntryType.event, event.row()), event.at < oldest
+    entry = encode(EntryType.event, event.row(), late=True) if is_late else body
+    row = b"" if is_late else encode_row(event)
+    return id_mark(event.event_id), digest_of(body), event.customer_id, entry, row, lane_of(event.kind)
+
+
+def lane_of(kind: EventKind) -> str:
+    """Return which list of a customer an event goes to: `x` exposures, `t` the tail."""
+    return "x" if kind == EventKind.impression else "t"
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -13,7 +13,7 @@ finishes it. Words said between the steps are absorbed after the second.
 """
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,13 +81,14 @@ class Merges:
             return found
         return await self._merge(shop, other, found.customer_id, id_type, in_lake=in_lake)
 
-    async def absorb(self, shop: str, other: str, into: str, id_type: str) -> bool:
+    async def absorb(self, shop: str, other: str, into: str, id_type: str, *, in_lake: bool = False) -> bool:
         """Take the first step; False when one of the two is no longer who it was."""
         for _ in range(ATTEMPTS):
             theirs, mine = await self._fields(shop, other), await self._fields(shop, into)
             if ALIAS_FIELD in mine or b"gone" in mine or b"gone" in theirs:
                 return False
-            changes = _changes(other, into, mine, theirs)
+            is_one = in_lake or f"was:{other}".encode() in mine
+            changes = _changes(into, mine, theirs, later if is_one else strictest)
             ids = [name for name in (other, *_other_ids(theirs)) if name != into]
             if not changes and all(f"was:{name}".encode() in mine for name in ids):
                 return True
@@ -124,7 +125,7 @@ class Merges:
         return len(begun)
 
     async def _merge(self, shop: str, other: str, into: str, id_type: str, *, in_lake: bool = False) -> Merged:
-        is_absorbed = await self.absorb(shop, other, into, id_type)
+        is_absorbed = await self.absorb(shop, other, into, id_type, in_lake=in_lake)
         if is_absorbed and await self.alias(shop, other, into, id_type, in_lake=in_lake) in (b"S", b"D"):
             await self._finish(shop, other, into)
             return Merged(MergeOutcome.merged, into, other)
@@ -183,13 +184,16 @@ def _other_ids(fields: Mapping[bytes, bytes]) -> list[str]:
     return [name[4:].decode() for name in fields if name.startswith(b"was:")]
 
 
-def _changes(other: str, into: str, mine: Mapping[bytes, bytes], theirs: Mapping[bytes, bytes]) -> list[Any]:
+def _changes(
+    into: str, mine: Mapping[bytes, bytes], theirs: Mapping[bytes, bytes], holds: Callable[[Word, Word], Word]
+) -> list[Any]:  # fmt: skip
     """Return, flat, what absorbing changes: name, value expected, new value, journal bytes.
 
-    What was absorbed once is one person's: of his words the later one holds, as always.
+    `holds` chooses between two words. Of those who were one person before, the later holds, as always: what the merge
+    decided then is among the words of the one who stayed.
     """
     changes: list[Any] = []
-    own, holds = words_of(mine), later if f"was:{other}".encode() in mine else strictest
+    own = words_of(mine)
     for (purpose, channel), said in words_of(theirs).items():
         before = own.get((purpose, channel))
         word = said if before is None else holds(before, said)

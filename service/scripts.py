@@ -1,6 +1,7 @@
 """The Lua that makes a step on one partition atomic. Every key of a script has the same hash tag.
 
-`#!lua` without `allow-oom` makes the server refuse the whole script when its memory is full, before the first write.
+`#!lua` without `allow-oom` makes the server refuse the whole script when its memory is full, before the first write;
+what only frees memory, and the election without which nobody may free it, goes on when it is full.
 Results are stream ids, or one letter: D duplicate, C conflict, E erased, or `A` + the customer an id belongs to.
 """
 
@@ -259,7 +260,7 @@ return 1
 )
 
 # KEYS lock, counter; ARGV owner, ms. Returns the fencing token, or 0 when another holds the lock.
-ELECT: Final = """#!lua
+ELECT: Final = """#!lua flags=allow-oom
 local holder = redis.call('HGET', KEYS[1], 'owner')
 if holder and holder ~= ARGV[1] then return 0 end
 if not holder then redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'token', redis.call('INCR', KEYS[2])) end
@@ -268,13 +269,17 @@ return tonumber(redis.call('HGET', KEYS[1], 'token'))
 """
 
 # KEYS lock; ARGV owner.
-RESIGN: Final = """#!lua
+RESIGN: Final = """#!lua flags=allow-oom
 if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1
 """
 
-# KEYS journal, meta; ARGV epoch, smallest id to keep. An emptied server is not trimmed by what its former life drained.
-TRIM: Final = """#!lua
+# KEYS journal, meta; ARGV epoch, smallest id to keep, fencing token. An emptied server is not trimmed by what its
+# former life drained, and -1 is the answer to a keeper that woke up late: another has kept this partition since.
+TRIM: Final = """#!lua flags=allow-oom
 if redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[1] then return 0 end
+local fence = tonumber(redis.call('HGET', KEYS[2], 'fence') or '0')
+if tonumber(ARGV[3]) < fence then return -1 end
+if tonumber(ARGV[3]) > fence then redis.call('HSET', KEYS[2], 'fence', ARGV[3]) end
 return redis.call('XTRIM', KEYS[1], 'MINID', ARGV[2])
 """

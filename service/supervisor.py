@@ -82,9 +82,19 @@ class Supervisor:
         finally:
             # Workers first: what they accepted until then is drained by the keeper's last round.
             self._end(self._workers)
-            self._end([self._keeper])
+            self._drain_at_last()
 
-    def _start(self, child: Child) -> None:
+    def _drain_at_last(self) -> None:
+        """End the keeper; one that was dead, or died of it, is followed by another that only drains."""
+        process = self._keeper.process
+        self._end([self._keeper])
+        if process is not None and process.returncode == 0:
+            return
+        self._log.warning("keeper_drains_at_last", code=None if process is None else process.returncode)
+        self._start(self._keeper, only_drain=True)
+        self._await_end([self._keeper])
+
+    def _start(self, child: Child, *, only_drain: bool = False) -> None:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         env = {**os.environ, **ONE_THREAD, "PYTHONPATH": path, MULTIPROC_DIR: str(self._metrics_dir)}
         child.process = subprocess.Popen(
@@ -92,7 +102,10 @@ class Supervisor:
             text=True,
         )  # fmt: skip
         child.began = time.monotonic()
-        told = {"settings": self._settings.model_dump(mode="json"), "socket": self._listening.fileno()}
+        told = {
+            "settings": self._settings.model_dump(mode="json"), "socket": self._listening.fileno(),
+            "only_drain": only_drain,
+        }  # fmt: skip
         # A child that died at once leaves a broken pipe; it is started again like any other that died.
         with contextlib.suppress(BrokenPipeError):
             stdin = child.process.stdin
@@ -139,8 +152,11 @@ class Supervisor:
         for child in living:
             if child.process is not None:
                 child.process.terminate()
+        self._await_end(living)
+
+    def _await_end(self, children: list[Child]) -> None:
         deadline = time.monotonic() + STOP_SECONDS
-        for child in living:
+        for child in children:
             if child.process is None:
                 continue
             try:

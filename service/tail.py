@@ -70,6 +70,12 @@ class TailRow:
     event_id: str
 
 
+def stamp(stream_id: str) -> bytes:
+    """Return the part of a row before `encode_row`: its stream id, as the server's scripts write it."""
+    ms, _, sequence = stream_id.partition("-")
+    return _ID.pack(int(ms), int(sequence))
+
+
 def encode_row(event: LiveEvent) -> bytes:
     """Return the part of a row after the stream id."""
     item, order, event_id = ((text or "").encode() for text in (event.item_id, event.order_id, event.event_id))

@@ -27,7 +27,7 @@ from features.errors import (
     StorageFull,
     UsageError,
 )
-from pond.cli import data, keys, machine, releases, serving, shops, train, tune
+from pond.cli import data, keys, machine, releases, serving, shops, train, tune, upkeep
 from pond.cli.session import Session
 
 EXIT_CODES: Final[tuple[tuple[type[PondError], int], ...]] = (
@@ -53,7 +53,7 @@ app = typer.Typer(
     epilog="--home, --quiet and --debug may stand anywhere. Exit codes: 0 ok, 1 bug, 2 usage, 3 data, 4 gate refused, "
     "5 release or artifact, 6 service not reachable.",
 )
-for group in (shops, keys, data, train, tune, releases, serving, machine):
+for group in (shops, keys, data, train, tune, releases, serving, upkeep, machine):
     group.register(app)
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from features.columns import EventKind, ItemKind
-from features.errors import UsageError
+from features.errors import ReleaseError, UsageError
 from features.watermarks import Watermark
 from service.customer_state import Decision, Status
 from service.journal import id_key, partition_of
-from service.live_state import LiveState, mint_decision_id, now_us
+from service.live_state import LiveState, mint_decision_id, now_us, partition_prefix
 from service.settings import ServiceSettings
 from service.state_client import connect
 from service.tail import LiveEvent, decode_rows
@@ -216,3 +216,12 @@ class LiveStateConformance:
 
         run(first)
         run(second, partitions=8)
+
+    def test_a_state_of_a_newer_pond_is_refused(self, run, shop):
+        async def story(state):
+            await state.open_shop(shop)
+            await state.client.hset(partition_prefix(shop, "c") + b"meta", "format", 2)
+            with pytest.raises(ReleaseError, match="format 2, newer than 1; upgrade Pond"):
+                await state.open_shop(shop)
+
+        run(story)

@@ -5,6 +5,7 @@ import time
 
 import polars as pl
 import pytest
+import redis
 
 from features.contracts import table_named
 from features.dataset import build_dataset
@@ -241,3 +242,42 @@ def test_a_batch_answers_any_id_from_the_history_of_all(models):
     obeying = worlds.ToyTables({"identities": links, "events": later, "consents": consents})
     frame = recommend_batch(models, [CustomerRow("tea-1")], "rebuy", 5, lake=obeying, workers=1).frame
     assert frame.is_empty()
+
+
+def test_what_the_keeper_merged_into_other_parts_before_it_was_brought_is_brought_all_the_same(toy):
+    lake = Lake(toy.shop.lake_dir)
+    for name in ("o1", "o2"):
+        row = {"id_type": "openid", "id_value": name, "customer_id": "tea-1"}
+        lake.append("identities", pl.DataFrame([row], schema=table_named("identities").schema), source="ids.csv")
+    with serving.served(toy) as client:
+        for name in ("o3", "o4"):
+            row = {"id_type": "openid", "id_value": name, "customer_id": "tea-1"}
+            lake.append("identities", pl.DataFrame([row], schema=table_named("identities").schema), source="ids.csv")
+        assert lake.compact("identities") is not None
+        asyncio.run(_keep(toy))
+        for name in ("o1", "o2", "o3", "o4"):
+            assert client.get(f"/v1/customers/{name}").json()["customer_id"] == "tea-1"
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_what_a_person_said_after_a_merge_outlives_a_lost_state_server(toy, is_compacted):
+    say = {"purpose": "personalization"}
+    with serving.served(toy) as client:
+        client.put("/v1/customers/o1/consent", json=say | {"state": "off", "at": "2025-03-01"})
+        client.put("/v1/customers/tea-1/consent", json=say | {"state": "on", "at": "2025-03-02"})
+        link(client, "o1", "tea-1")
+        assert client.get("/v1/customers/tea-1").json()["personalization"] == "off"
+        client.put("/v1/customers/o1/consent", json=say | {"state": "on", "at": "2025-03-03"})
+        link(client, "o2", "coffee-2")
+        client.put("/v1/customers/o2/consent", json=say | {"state": "off", "at": "2025-03-03"})
+        asyncio.run(_keep(toy))
+        if is_compacted:
+            for table in ("identities", "consents"):
+                Lake(toy.shop.lake_dir).compact(table)
+        with redis.Redis.from_url(toy.settings.redis_url) as server:
+            for key in server.scan_iter(match=f"pond:v1:{{{toy.shop.name}:*"):
+                server.delete(key)
+        assert repeats(recommend(client, "o1", scene="rebuy")) == TEAS
+        assert repeats(recommend(client, "o2", scene="rebuy")) == set()
+        assert client.get("/v1/customers/o1/consent").json()["customer_id"] == "tea-1"
+    assert dict(build_dataset(Lake(toy.shop.lake_dir), toy.shop.name, worlds.TIMEZONE).refused).keys() == {"coffee-2"}

@@ -7,9 +7,11 @@ import pytest
 from features.columns import ItemKind
 from features.errors import StorageFull
 from features.lake import Lake
+from features.lineage import lineage
 from features.watermarks import watermarks
+from service.compaction import tidied
 from service.journal import lowest, partition_of
-from service.keeper import Drain, Election, Kept, run_keeper
+from service.keeper import TABLES, Drain, Election, Fenced, Kept, run_keeper
 from service.live_state import partition_prefix
 from tests.conformance.live_state import DAY, decision, now_us, opened, view
 
@@ -206,7 +208,7 @@ def test_only_one_holds_the_election_and_every_holder_has_a_higher_token(world):
 def test_a_stopped_keeper_has_drained_what_was_accepted(world, shop, state_server, state_settings, tmp_path):
     async def story(state, drain, lake):
         stop = asyncio.Event()
-        kept = Kept(shop, Lake(lake.root), tmp_path / "rejects", dict)
+        kept = Kept(shop, Lake(lake.root), tmp_path / "rejects", tuple)
         task = asyncio.create_task(run_keeper(state_server, state_settings, lambda: [kept], stop, every_s=60))
         await fill(state, shop)
         stop.set()
@@ -272,5 +274,146 @@ def test_a_journal_that_begins_while_it_is_read_is_drained_once(world, shop, tmp
         await drain().run()
         known = lake.scan("decisions").collect()["decision_id"].to_list()
         assert known.count(first.decision_id) == 1
+
+    world(story)
+
+
+def test_the_second_net_holds_for_decisions_too(world, shop, state_server, state_settings):
+    async def story(state, drain, lake):
+        made = decision("c1")
+        await state.log_decision(shop, made)
+        await drain().run()
+        for key in [k async for k in state.client.scan_iter(f"pond:v1:{{{shop}:*".encode())]:
+            await state.client.delete(key)
+        async with opened(state_server, state_settings) as reborn:  # a spool is replayed after the server's loss
+            assert await reborn.log_decision(shop, made) == "stored"
+            await reborn.log_decision(shop, decision("c1"))
+        done = await drain().run()
+        assert (done.duplicates, counts(lake)["decisions"]) == (1, 2)
+
+    world(story)
+
+
+def test_a_retry_after_days_does_nothing_whatever_the_server_has_forgotten(world, shop):
+    """Ids are remembered for longer than their events are young, so that every retry is known or late."""
+
+    async def story(state, drain, lake):
+        now = now_us()
+        sent = view("e1", "c1", at=now)
+        ahead = view("e2", "c1", at=now + DAY)  # from a clock that runs ahead, as far as it may
+        await state.append_events(shop, [sent, ahead])
+        await drain().run()
+        tail = (await state.read(shop, "c1")).tail
+        prefix = partition_prefix(shop, partition_of("c1", PARTITIONS))
+        remembered = [await state.client.ttl(k) async for k in state.client.scan_iter(prefix + b"e:*")]
+        assert min(remembered) > 8 * 86_400  # longer than e2 is young
+        retried = await state.append_events(shop, [sent, ahead], now=now + 8 * DAY - 1)
+        assert [(r.outcome, r.late) for r in retried] == [("duplicate", True), ("duplicate", False)]
+        async for key in state.client.scan_iter(prefix + b"e:*"):  # the days pass
+            await state.client.delete(key)
+        again = await state.append_events(shop, [sent, ahead], now=now + 10 * DAY)
+        assert [(r.outcome, r.late) for r in again] == [("stored", True)] * 2
+        done = await drain().run()
+        assert (done.rows["events"], done.duplicates, done.refused) == (0, 2, 0)
+        assert (await state.read(shop, "c1")).tail == tail
+
+    world(story)
+
+
+def test_a_keeper_that_wakes_up_late_trims_nothing(world, shop):
+    async def story(state, drain, lake):
+        await state.append_events(shop, [view(f"e{j}", "c1") for j in range(9)])
+        late, elected = drain(), drain()
+        await late.run()
+        marks = lowest([watermarks(lake.commits("events"))])
+        assert await elected.trim(marks, token=7) == 8
+        await state.append_events(shop, [view(f"f{j}", "c1") for j in range(9)])
+        await elected.run()
+        with pytest.raises(Fenced):
+            await late.trim(lowest([watermarks(lake.commits("events"))]), token=6)
+        assert await state.client.xlen(partition_prefix(shop, partition_of("c1", PARTITIONS)) + b"journal") == 10
+        assert await elected.trim(lowest([watermarks(lake.commits("events"))]), token=7) == 9
+
+    world(story)
+
+
+def test_a_busy_shop_lets_the_others_be_drained(world, shop, monkeypatch):
+    """One run takes what stood there; a keeper renews its lease between the commits of a long one."""
+
+    async def story(state, drain, lake):
+        monkeypatch.setattr("service.keeper.BATCH", 10)
+        await state.append_events(shop, [view(f"e{j}", "c1") for j in range(35)])
+        asked = []
+
+        async def may_go_on():
+            asked.append(1)
+            await state.append_events(shop, [view(f"more{len(asked)}-{j}", "c1") for j in range(2)])
+            return True
+
+        assert (await drain().run(may_go_on)).entries == 43  # ends with the first that was not full
+        assert len(asked) == 4
+        await state.append_events(shop, [view(f"late{j}", "c1") for j in range(35)])
+        stopped = await drain().run(lambda: asyncio.sleep(0, result=False))
+        assert stopped.entries == 10
+
+    world(story)
+
+
+def test_trouble_in_one_shop_keeps_no_other_waiting(world, shop, state_server, state_settings, tmp_path):
+    async def story(state, drain, lake):
+        broken = Lake(tmp_path / "broken")
+        (broken.root / "events" / "_log").mkdir(parents=True)
+        (broken.root / "events" / "_log" / "nonsense.json").write_text("{}")
+        await fill(state, shop)
+        stop = asyncio.Event()
+        stop.set()
+        kept = [
+            Kept(f"{shop}-x", broken, tmp_path / "r1", tuple),
+            Kept(shop, Lake(lake.root), tmp_path / "r2", tuple),
+        ]
+        await run_keeper(state_server, state_settings, lambda: kept, stop)
+        assert len(ids(lake)) == 60
+
+    world(story)
+
+
+def test_a_last_drain_needs_no_election(world, shop, state_server, state_settings, tmp_path):
+    async def story(state, drain, lake):
+        other = Election(state.client)
+        assert await other.hold()
+        await fill(state, shop)
+        stop = asyncio.Event()
+        stop.set()
+        kept = Kept(shop, Lake(lake.root), tmp_path / "rejects", tuple)
+        await run_keeper(state_server, state_settings, lambda: [kept], stop)
+        assert len(ids(lake)) == 60
+        assert await other.hold()
+        await other.resign()
+
+    world(story)
+
+
+def test_many_small_drains_are_merged_and_no_reader_is_hurt(world, shop):
+    async def story(state, drain, lake):
+        keeper = drain()
+        for n in range(12):
+            late = view(f"late{n}", "c1", at=now_us() - 30 * DAY)
+            await state.append_events(shop, [*(view(f"e{n:02}-{j}", f"c{j}") for j in range(5)), late])
+            await keeper.run()
+        reader = lake.scan("events")
+        before, segments = reader.collect(), lineage(lake.since_base("events"))
+        told = [s for part in lake.parts("events") for s in segments[part.name]]
+        marks = [watermarks(lake.commits("events")[:7])]
+        done = tidied(lake, TABLES, marks, most_parts=3)
+        assert (done.merged, done.swept) == (24, 0)
+        assert len(lake.parts("events")) == 1
+        assert reader.collect().equals(before)  # its parts are still there
+        assert lake.scan("events").collect().equals(before)
+        assert list(lineage(lake.since_base("events"))[lake.parts("events")[0].name]) == told
+        assert watermarks(lake.commits("events")) == keeper._marks["events"]
+        await state.append_events(shop, [view("after", "c1")])
+        await keeper.run()
+        assert "after" in ids(lake)
+        assert len(lake.sweep("events", older_than_s=-1)) == 24
 
     world(story)

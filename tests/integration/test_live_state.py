@@ -7,10 +7,13 @@ import redis
 
 from features.columns import ItemKind
 from features.errors import ServiceUnreachable, StorageFull
+from features.lake import Lake
+from features.watermarks import watermarks
 from service import guardian
 from service.customer_state import Status
 from service.guardian import StateServer
-from service.journal import partition_of
+from service.journal import lowest, partition_of
+from service.keeper import Drain, Election
 from service.live_state import partition_prefix
 from service.settings import ServiceSettings
 from tests.conformance.live_state import LiveStateConformance, decision, opened, view
@@ -73,6 +76,29 @@ def test_a_full_server_says_so_and_keeps_nothing_of_the_batch(own):
             await state.client.config_set("maxmemory", "100mb")
             results = await state.append_events("s", [view(f"e{i}", f"c{i}") for i in range(1, 1_000)])
             assert {result.outcome for result in results} == {"stored"}
+
+    asyncio.run(story())
+
+
+def test_a_full_server_can_be_trimmed_by_its_keeper(own, tmp_path):
+    server, settings = own
+
+    async def story():
+        async with opened(server, settings) as state:
+            lake = Lake(tmp_path / "lake")
+            keeper, election = (
+                Drain(state.client, "s", lake, tmp_path / "rejects", settings.partitions),
+                Election(state.client),
+            )
+            await state.append_events("s", [view(f"e{i}", f"c{i}") for i in range(2_000)])
+            await state.client.config_set("maxmemory", "1mb")
+            with pytest.raises(StorageFull):
+                await state.append_events("s", [view("one more")])
+            assert await election.hold()
+            await keeper.run()
+            marks = lowest([watermarks(lake.commits("events"))])
+            assert await keeper.trim(marks, election.token) == 2_000 - settings.partitions
+            await election.resign()
 
     asyncio.run(story())
 

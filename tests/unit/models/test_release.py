@@ -156,10 +156,11 @@ def test_a_file_that_does_not_belong_is_refused(store, tmp_path):
         load_release(tmp_path / "r1")
 
 
-def test_another_format_version_says_what_to_do(store, tmp_path):
+@pytest.mark.parametrize(("version", "what"), [(99, "upgrade Pond to read it"), (0, "run `pond upgrade`")])
+def test_another_format_version_says_what_to_do(store, tmp_path, version, what):
     path = tmp_path / "r1" / MANIFEST
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
-    with pytest.raises(ReleaseError, match="pond upgrade"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": version}))
+    with pytest.raises(ReleaseError, match=what):
         store.load("r1")
 
 
