@@ -115,7 +115,7 @@ class RunningService:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SERVE, self.settings.model_dump_json()], stdout=subprocess.PIPE, text=True,
-                stderr=log, env=self._env,
+                stderr=log, env=self._env, process_group=0,  # a group of its own, as a terminal's foreground job has
             )  # fmt: skip
         said = self.process.stdout.readline()
         assert said, self.log.read_text()

@@ -1,8 +1,8 @@
 /* Weather for whole processes: a small shared file says what the clock, the disk's sync and its room do from now on.
  *
  * Loaded with LD_PRELOAD. POND_WEATHER names the file: three int64 - microseconds added to the wall clock, microseconds
- * that every sync takes longer, bytes that still fit on the disk (-1: all). Only regular files below POND_WEATHER_HOME
- * feel the disk. What is left unset changes nothing.
+ * that every sync takes longer, bytes that still fit on the disk (-1: all) - and the directory below which regular files
+ * feel the disk.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -22,13 +22,12 @@
 
 struct weather {
     volatile int64_t clock_us, sync_us, room;
+    char disk[1024];
 };
 static struct weather *weather;
-static const char *home;
 
 __attribute__((constructor)) static void look_up(void) {
     const char *path = getenv("POND_WEATHER");
-    home = getenv("POND_WEATHER_HOME");
     int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (file < 0) return;
     void *page = mmap(NULL, sizeof(struct weather), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -68,12 +67,12 @@ time_t time(time_t *at) {
 static int is_ours(int file) {
     struct stat found;
     char link[64], path[PATH_MAX];
-    if (!weather || !home || fstat(file, &found) || !S_ISREG(found.st_mode)) return 0;
+    if (!weather || fstat(file, &found) || !S_ISREG(found.st_mode)) return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     ssize_t n = readlink(link, path, sizeof path - 1);
     if (n < 0) return 0;
     path[n] = 0;
-    return !strncmp(path, home, strlen(home));
+    return !strncmp(path, weather->disk, strlen(weather->disk));
 }
 
 static void wait_for_disk(int file) {

@@ -1,0 +1,66 @@
+"""The end of a service under load: what has begun is finished, what was acknowledged is in the lake."""
+
+import os
+import signal
+
+import pytest
+
+from service.guardian import is_running
+from tests import serving
+from tests.faults.record import Backend, Record, audit
+from tests.serving import wait_for
+
+
+def ended_by_term(service):
+    service.process.send_signal(signal.SIGTERM)
+
+
+def ended_by_an_impatient_term(service):
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        service.process.send_signal(number)
+
+
+def ended_by_two_times_ctrl_c(service):
+    for _ in range(2):  # a terminal sends it to every process of its group
+        os.killpg(service.process.pid, signal.SIGINT)
+
+
+def ended_right_after_its_keeper_was_killed(service):
+    os.kill(service.children("service.keep")[0], signal.SIGKILL)  # its lease is held for a while yet
+    service.process.send_signal(signal.SIGTERM)
+
+
+def ended_while_its_state_server_is_killed(service):
+    service.process.send_signal(signal.SIGTERM)
+    os.kill(service.state_pid("server"), signal.SIGKILL)
+
+
+WAYS = (
+    ended_by_term, ended_by_an_impatient_term, ended_by_two_times_ctrl_c, ended_right_after_its_keeper_was_killed,
+    ended_while_its_state_server_is_killed,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("end", WAYS, ids=[way.__name__ for way in WAYS])
+def test_an_end_under_load_leaves_everything_acknowledged_in_the_lake(tmp_path, end):
+    toy = serving.open_toy_shop(tmp_path / "home", "toy")
+    toy.publish(serving.toy_models(), "r1")
+    record = Record()
+    service = serving.RunningService(toy, tmp_path / "log", workers=1)
+    backends = [Backend(record, lambda: service.url, service.headers, f"b-{n}", gives_up=1.0) for n in range(4)]
+    try:
+        for backend in backends:
+            backend.start()
+        wait_for(lambda: len(record.stored) > 100)
+        end(service)
+        assert service.gone() == 0
+        for backend in backends:
+            backend.finish()
+            backend.join(60)
+            assert not backend.is_alive(), "a caller hangs"
+    finally:
+        if service.process.poll() is None:
+            service.stop()
+    assert not is_running(toy.settings)
+    assert not [line for line in service.lines() if line["event"] in ("child_killed", "unexpected")]
+    audit(toy, record)
