@@ -107,7 +107,9 @@ class RunningService:
 
     def __init__(self, toy: ToyShop, log: Path, env: Mapping[str, str] | None = None, **settings: Any) -> None:
         self.toy, self.log, self._env = toy, log, {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
-        self.settings = ServiceSettings.model_validate({**toy.settings.model_dump(), "port": 0, "workers": 2} | settings)
+        self.settings = ServiceSettings.model_validate(
+            {**toy.settings.model_dump(), "port": 0, "workers": 2} | settings
+        )
         self.headers = toy.headers()
         self.start()
 

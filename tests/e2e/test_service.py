@@ -17,6 +17,7 @@ from service.guardian import is_running
 from tests import serving
 from tests.serving import wait_for
 
+
 @pytest.fixture(scope="module")
 def models():
     return serving.toy_models()

@@ -11,10 +11,6 @@ from tests.faults.record import Backend, Record, audit
 from tests.serving import wait_for
 
 
-def ended_by_term(service):
-    service.process.send_signal(signal.SIGTERM)
-
-
 def ended_by_an_impatient_term(service):
     for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
         service.process.send_signal(number)
@@ -25,19 +21,14 @@ def ended_by_two_times_ctrl_c(service):
         os.killpg(service.process.pid, signal.SIGINT)
 
 
-def ended_right_after_its_keeper_was_killed(service):
+def ended_right_after_keeper_and_state_server_were_killed(service):
     os.kill(service.children("service.keep")[0], signal.SIGKILL)  # its lease is held for a while yet
-    service.process.send_signal(signal.SIGTERM)
-
-
-def ended_while_its_state_server_is_killed(service):
     service.process.send_signal(signal.SIGTERM)
     os.kill(service.state_pid("server"), signal.SIGKILL)
 
 
 WAYS = (
-    ended_by_term, ended_by_an_impatient_term, ended_by_two_times_ctrl_c, ended_right_after_its_keeper_was_killed,
-    ended_while_its_state_server_is_killed,
+    ended_by_an_impatient_term, ended_by_two_times_ctrl_c, ended_right_after_keeper_and_state_server_were_killed,
 )  # fmt: skip
 
 

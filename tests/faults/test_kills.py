@@ -12,7 +12,7 @@ from tests import serving
 from tests.faults.record import Backend, Record, audit
 
 # How often each part is killed in a campaign. A killed supervisor takes workers and keeper along, and is started again.
-VICTIMS = {"server": 20, "worker": 14, "keeper": 9, "guardian": 7, "supervisor": 2}
+VICTIMS = {"server": 22, "worker": 12, "keeper": 8, "guardian": 8, "supervisor": 2}
 SEED = "POND_FAULTS_SEED"
 
 
@@ -54,7 +54,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_any_number_of_kills(tmp_path
         for backend in backends:
             backend.start()
         for victim in schedule:
-            time.sleep(rng.uniform(0.0, 1.0))
+            time.sleep(rng.uniform(0.0, 0.6))
             kill(service, victim, rng)
             killed[victim] += 1
         for backend in backends:

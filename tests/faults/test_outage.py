@@ -41,7 +41,9 @@ def test_a_state_server_away_degrades_answers_refuses_events_and_comes_back(toy,
                 record.decided.append(said["decision_id"])
                 assert OUT_OF_REACH in said["degraded"][0]
                 assert {item["stage"] for item in said["items"]} == {"popular"}
-                refused = client.post("/v1/events", json={"events": [backends[0].event(f"never-{answers}", "x", "tea1")]})
+                refused = client.post(
+                    "/v1/events", json={"events": [backends[0].event(f"never-{answers}", "x", "tea1")]}
+                )
                 assert (refused.status_code, refused.json()["code"]) == (503, "state_unreachable")
                 assert int(refused.headers["Retry-After"]) >= 1
                 assert client.get("/health/ready").status_code == 200

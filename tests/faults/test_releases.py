@@ -1,5 +1,6 @@
 """A release that is not what was published is refused by every worker, and the one before goes on serving."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,15 +12,10 @@ from tests.serving import wait_for
 
 
 @pytest.fixture(scope="module")
-def models():
-    return serving.toy_models()
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory, models):
+def service(tmp_path_factory):
     place = tmp_path_factory.mktemp("releases")
     toy = serving.open_toy_shop(place / "home", "toy")
-    toy.publish(models, "good")
+    toy.publish(serving.toy_models(), "good")
     service = serving.RunningService(toy, place / "log")
     wait_for(lambda: len({line["pid"] for line in service.lines() if line["event"] == "release_serves"}) == 2)
     yield service
@@ -79,14 +75,15 @@ def answers_of(service, n=8):
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=[damage.__name__ for damage in DAMAGES])
-def test_a_damaged_release_is_refused_by_every_worker_and_the_old_one_stays(service, models, damage):
+def test_a_damaged_release_is_refused_by_every_worker_and_the_old_one_stays(service, damage):
     toy, name, since = service.toy, damage.__name__, len(service.lines())
     pointer = toy.releases.root / "CURRENT"
     before = pointer.read_bytes()
-    toy.publish(models, "spare")
-    (toy.releases.root / "spare").rename(toy.releases.root / name)
+    shutil.copytree(toy.releases.root / "good", toy.releases.root / name)
+    manifest = toy.releases.root / name / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"good"', f'"{name}"'))
     damage(toy.releases.root / name)
-    pointer.write_bytes(pointer.read_bytes().replace(b'"spare"', f'"{name}"'.encode()))
+    pointer.write_text(json.dumps({"release_id": name, "previous": ["good"]}))
     try:
         wait_for(lambda: len(refusals(service, since, name)) == 2)
         assert answers_of(service) == {"good"}
@@ -106,7 +103,9 @@ def test_a_pointer_that_names_nothing_is_refused_by_every_worker_and_the_old_rel
     before = pointer.read_bytes()
     pointer.write_text(written, "latin-1")
     try:
-        wait_for(lambda: len({line["pid"] for line in service.lines()[since:] if line["event"] == "release_refused"}) == 2)
+        wait_for(
+            lambda: len({line["pid"] for line in service.lines()[since:] if line["event"] == "release_refused"}) == 2
+        )
         assert answers_of(service) == {"good"}
     finally:
         pointer.write_bytes(before)
