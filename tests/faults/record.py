@@ -16,7 +16,7 @@ from service import guardian
 from service.journal import Entry, all_partitions, decode
 from service.live_state import partition_prefix
 from service.settings import ServiceSettings
-from tests.serving import ToyShop
+from tests.serving import RunningService, ToyShop, wait_for
 
 ACKNOWLEDGED = frozenset({"stored", "late", "duplicate"})
 ITEMS = tuple(f"{taste}{n}" for taste in ("tea", "coffee") for n in range(5))
@@ -36,16 +36,18 @@ class Record:
 
     def figures(self) -> str:
         return (
-            f"{len(self.stored)} of {len(self.sent)} events acknowledged, {len(self.decided)} decisions of {self.asked} "
-            f"questions ({self.degraded} degraded), {sum(self.prices.values())} catalogue changes, {self.retries} retries"
+            f"{len(self.stored)} of {len(self.sent)} events and {sum(self.prices.values())} of {len(self.prices)} "
+            f"catalogue changes acknowledged, {len(self.decided)} decisions of {self.asked} questions "
+            f"({self.degraded} degraded), {self.retries} retries"
         )
 
 
 class Backend(threading.Thread):
     """One caller: sends events in batches until they are acknowledged, asks for slates, changes a product.
 
-    `url` tells where the service is now. With probability `gives_up` it does not send a failed batch again: whether that
-    was stored is then not known to it. A customer's purchases that were acknowledged must be in the next personal answer.
+    `url` tells where the service is now. With probability `gives_up` it does not send a failed batch again: whether
+    that was stored is then not known to it. What a customer bought, once acknowledged, must be in his next personal
+    answer.
     """
 
     def __init__(
@@ -143,6 +145,43 @@ class Backend(threading.Thread):
         return answer
 
 
+class Load:
+    """Several backends at work on a running service, from `with` on until `finish`."""
+
+    def __init__(self, service: RunningService, record: Record, n: int, seed: int = 0, gives_up: float = 0.2) -> None:
+        self._record = record
+        self.backends = [
+            Backend(record, lambda: service.url, service.headers, f"b-{i}", seed, gives_up) for i in range(n)
+        ]
+
+    def __enter__(self) -> "Load":
+        for backend in self.backends:
+            backend.start()
+        return self
+
+    def goes_on(self) -> None:
+        """Return when more was acknowledged and answered than when it was called."""
+        stored, decided = len(self._record.stored), len(self._record.decided)
+        wait_for(lambda: len(self._record.stored) > stored + 50 and len(self._record.decided) > decided + 5)
+
+    def answers_go_on(self) -> None:
+        """Return when more was answered than when it was called."""
+        decided = len(self._record.decided)
+        wait_for(lambda: len(self._record.decided) > decided + 5)
+
+    def finish(self) -> None:
+        """Let every backend end its visit; one that does not is a hang."""
+        for backend in self.backends:
+            backend.finish()
+        for backend in self.backends:
+            backend.join(90)
+            assert not backend.is_alive(), "a caller hangs"
+
+    def __exit__(self, *_: object) -> None:
+        for backend in self.backends:
+            backend.finish()
+
+
 def journal(settings: ServiceSettings, shop: str) -> Iterator[Entry]:
     """Everything in a shop's streams; the state server runs or is started for it."""
     server = guardian.start_or_join(settings)
@@ -155,8 +194,8 @@ def journal(settings: ServiceSettings, shop: str) -> Iterator[Entry]:
 def audit(toy: ToyShop, record: Record) -> dict[str, int]:
     """Compare a drained lake, and the journal, with what was acknowledged; the service has ended.
 
-    Every acknowledged event, decision and price is there once with what was sent, nothing is there twice, and nothing is
-    there that was never sent. Returns the rows by table.
+    Every acknowledged event, decision and price is there once with what was sent, nothing is there twice, and nothing
+    is there that was never sent. Returns the rows by table.
     """
     assert record.wrong == []
     lake = Lake(toy.shop.lake_dir)
@@ -187,9 +226,8 @@ def audit(toy: ToyShop, record: Record) -> dict[str, int]:
 
 def _audit_ids(found: Mapping[str, list[Any]], record: Record) -> None:
     counts = {table: Counter(ids) for table, ids in found.items()}
-    for table, wanted in (
-        ("events", record.stored), ("decisions", record.decided), ("products", [p for p, ok in record.prices.items() if ok]),
-    ):  # fmt: skip
+    prices = [price for price, is_acknowledged in record.prices.items() if is_acknowledged]
+    for table, wanted in (("events", record.stored), ("decisions", record.decided), ("products", prices)):
         lost = [one for one in wanted if one not in counts[table]]
         twice = [one for one, n in counts[table].items() if n > 1]
         assert (lost, twice) == ([], []), f"{table}: {len(lost)} lost {lost[:5]}, {len(twice)} doubled {twice[:5]}"

@@ -7,8 +7,7 @@ import pytest
 
 from service.guardian import is_running
 from tests import serving
-from tests.faults.record import Backend, Record, audit
-from tests.serving import wait_for
+from tests.faults.record import Load, Record, audit
 
 
 def ended_by_an_impatient_term(service):
@@ -38,17 +37,12 @@ def test_an_end_under_load_leaves_everything_acknowledged_in_the_lake(tmp_path, 
     toy.publish(serving.toy_models(), "r1")
     record = Record()
     service = serving.RunningService(toy, tmp_path / "log", workers=1)
-    backends = [Backend(record, lambda: service.url, service.headers, f"b-{n}", gives_up=1.0) for n in range(4)]
     try:
-        for backend in backends:
-            backend.start()
-        wait_for(lambda: len(record.stored) > 100)
-        end(service)
-        assert service.gone() == 0
-        for backend in backends:
-            backend.finish()
-            backend.join(60)
-            assert not backend.is_alive(), "a caller hangs"
+        with Load(service, record, 4, gives_up=1.0) as load:
+            load.goes_on()
+            end(service)
+            assert service.gone() == 0
+            load.finish()
     finally:
         if service.process.poll() is None:
             service.stop()

@@ -1,6 +1,7 @@
 """kill -9 of every part at random moments under load: what was acknowledged is kept once, what was not at most once."""
 
 import contextlib
+import logging
 import os
 import random
 import secrets
@@ -9,7 +10,9 @@ import time
 from collections import Counter
 
 from tests import serving
-from tests.faults.record import Backend, Record, audit
+from tests.faults.record import Load, Record, audit
+
+_log = logging.getLogger("pond.faults")
 
 # How often each part is killed in a campaign. A killed supervisor takes workers and keeper along, and is started again.
 VICTIMS = {"server": 22, "worker": 12, "keeper": 8, "guardian": 8, "supervisor": 2}
@@ -42,25 +45,20 @@ def kill(service, victim, rng):
 
 def test_nothing_acknowledged_is_lost_or_doubled_by_any_number_of_kills(tmp_path):
     seed = int(os.environ.get(SEED) or secrets.randbits(32))
-    print(f"{SEED}={seed}")  # shown when the test fails
+    _log.warning("%s=%d", SEED, seed)  # pytest shows it when the test fails
     rng = random.Random(seed)
     schedule = rng.sample(list(VICTIMS), counts=list(VICTIMS.values()), k=sum(VICTIMS.values()))
     toy = serving.open_toy_shop(tmp_path / "home", "toy", connect_ms=200, read_ms=200, write_ms=1_000)
     toy.publish(serving.toy_models(), "r1")
     record, killed = Record(), Counter()
     service = serving.RunningService(toy, tmp_path / "log")
-    backends = [Backend(record, lambda: service.url, service.headers, f"b-{n}", seed) for n in range(3)]
     try:
-        for backend in backends:
-            backend.start()
-        for victim in schedule:
-            time.sleep(rng.uniform(0.0, 0.6))
-            kill(service, victim, rng)
-            killed[victim] += 1
-        for backend in backends:
-            backend.finish()
-            backend.join(90)
-            assert not backend.is_alive(), "a caller hangs"
+        with Load(service, record, 3, seed) as load:
+            for victim in schedule:
+                time.sleep(rng.uniform(0.0, 0.6))
+                kill(service, victim, rng)
+                killed[victim] += 1
+            load.finish()
         assert service.stop() == 0
     finally:
         if service.process.poll() is None:
@@ -68,4 +66,4 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_any_number_of_kills(tmp_path
     rows = audit(toy, record)
     assert killed.total() >= 50
     assert len(record.stored) > 500
-    print(f"killed {dict(killed)}; {record.figures()}; in the lake: {rows}")
+    _log.info("killed %s; %s; in the lake: %s", dict(killed), record.figures(), rows)
