@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import redis
@@ -154,7 +154,7 @@ class Load:
             Backend(record, lambda: service.url, service.headers, f"b-{i}", seed, gives_up) for i in range(n)
         ]
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         for backend in self.backends:
             backend.start()
         return self
