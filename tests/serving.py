@@ -143,7 +143,7 @@ class RunningService:
 
     def state_pid(self, name: str) -> int:
         """Of the `guardian` or the `server`, as the last of them wrote it down."""
-        return int((self.settings.state_dir / f"{name}.pid").read_text())
+        return state_pid(self.settings, name)
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers=self.headers, **{"timeout": 60} | options)
@@ -168,6 +168,11 @@ class RunningService:
         code = self.process.wait(seconds)
         self.process.stdout.close()
         return code
+
+
+def state_pid(settings: ServiceSettings, name: str) -> int:
+    """Process id of the `guardian` or the `server`; waits while it is being written down."""
+    return int(wait_for((settings.state_dir / f"{name}.pid").read_text))
 
 
 def wait_for(question: Callable[[], Any], seconds: float = 90) -> Any:

@@ -10,7 +10,7 @@ import redis
 from service import guardian
 from service.settings import ServiceSettings
 from tests.faults.weather import Weather
-from tests.serving import wait_for
+from tests.serving import state_pid, wait_for
 
 
 def test_a_kill_during_a_slow_sync_loses_nothing_that_was_answered(tmp_path, monkeypatch):
@@ -41,11 +41,11 @@ def test_a_kill_during_a_slow_sync_loses_nothing_that_was_answered(tmp_path, mon
                 writer.start()
             before = sum(map(len, answered))
             wait_for(lambda before=before: sum(map(len, answered)) > before + 1_000)
-            killed = int((settings.state_dir / "server.pid").read_text())
+            killed = state_pid(settings, "server")
             os.kill(killed, signal.SIGKILL)
             for writer in writers:
                 writer.join()
-            wait_for(lambda killed=killed: int((settings.state_dir / "server.pid").read_text()) != killed)
+            wait_for(lambda killed=killed: state_pid(settings, "server") != killed)
             url = guardian.start_or_join(settings).url
             with redis.Redis.from_url(url, protocol=2) as client:
                 kept = [fields[b"j"].decode() for _, fields in client.xrange("journal")]
