@@ -85,6 +85,10 @@ class DirectoryStore:
         """Return the release that serves, None before the first."""
         return self._pointer().release_id
 
+    def earlier_ids(self) -> tuple[str, ...]:
+        """Return the releases that served before the one that serves and still exist, newest first."""
+        return tuple(r for r in self._pointer().previous if (self.root / r).is_dir())
+
     def promote(self, release_id: str) -> None:
         """Flip the pointer to a complete release; one with a damaged file is `ArtifactCorrupt` and does not serve."""
         if not (self.root / release_id).is_dir():
@@ -102,12 +106,11 @@ class DirectoryStore:
         One with a damaged file is `ArtifactCorrupt`, and the pointer stays.
         """
         with self._locked():
-            pointer = self._pointer()
-            earlier = [r for r in pointer.previous if (self.root / r).is_dir()]
+            earlier = self.earlier_ids()
             if not earlier:
                 raise ReleaseError("There is no earlier release to roll back to; train another one.")
             verify_files(self.root / earlier[0], read_manifest(self.root / earlier[0]))
-            self._flip(_Pointer(release_id=earlier[0], previous=tuple(earlier[1:])))
+            self._flip(_Pointer(release_id=earlier[0], previous=earlier[1:]))
             return earlier[0]
 
     def load(self, release_id: str) -> Release:

@@ -30,6 +30,7 @@ from service.schemas import ItemOut, ReasonOut, RecommendAnswer, RecommendReques
 from service.serving_set import ServingSet, ServingSets
 from service.settings import ServiceSettings
 from service.spool import Spool
+from service.state_client import state_errors
 
 NOBODY: Final = "(nobody)"  # whom a decision without a customer, or of an erased one, is logged under
 NON_PERSONAL_SCENE: Final = "popular"
@@ -102,8 +103,8 @@ class Decider:
         self._settings, self._metrics, self._clock = settings, metrics, clock
         self._catalogue_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def decide(self, shop: str, command: Command) -> RecommendAnswer:
-        """Answer one question.
+    async def decide(self, shop: str, command: Command, *, is_away: bool = False) -> RecommendAnswer:
+        """Answer one question; with `is_away` the caller has just seen that the state server does not answer.
 
         Raises
         ------
@@ -119,7 +120,7 @@ class Decider:
         if command.k > self._settings.k_max:
             raise LimitExceeded("k", self._settings.k_max)
         # 2. What is known of the customer and the catalogue, in one round trip.
-        known = await self._known(serving, command)
+        known = Known(serving, None, self._clock()) if is_away else await self._known(serving, command)
         # 3. Experiments: variants are assigned here (issue 7), before anything is gathered.
         # 4.-8. Gather, filter, score, arrange, fall back.
         who = (command.customer_id or NOBODY) if known.state is None else known.logged_as
@@ -140,7 +141,9 @@ class Decider:
     async def _known(self, serving: ServingSet, command: Command) -> Known:
         try:
             state = await self._read(serving, command.customer_id or NOBODY)
-            serving = await self._with_catalogue(serving, state.catalogue_version)
+            # One deadline for the wait and the fetch: those who wait for it give up together, not one after the other.
+            async with state_errors(), asyncio.timeout(self._settings.write_ms / 1e3):
+                serving = await self._with_catalogue(serving, state.catalogue_version)
         except ServiceUnreachable:
             # 10. Only what is not personal, by the last known catalogue.
             return Known(serving, None, self._clock())

@@ -77,18 +77,34 @@ class Reloader:
                 self._sets.swap(self._sets.of(shop.name).under(shop))
             if not wanted or wanted == serving or self._is_left_alone(shop.name, wanted):
                 return
-            fresh = await asyncio.to_thread(self._loaded, shop, wanted)
-            try:
-                fresh = await self._overlay(fresh)
-            except ServiceUnreachable as error:
-                self._log.warning("catalogue_not_read", shop=shop.name, error=str(error))
+            await self._serve(shop, wanted)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a release, the one before goes on serving
             self._refuse(shop.name, wanted, error)
+            if serving is None and wanted:
+                await self._serve_earlier(shop)
             return
-        self._sets.swap(fresh)
         self._refused.pop(shop.name, None)
-        self._metrics.count_swap(shop.name, serving, wanted)
-        self._log.info("release_serves", shop=shop.name, release=wanted, before=serving)
+
+    async def _serve(self, shop: Shop, release_id: str) -> None:
+        before = self._sets.release_id(shop.name)
+        fresh = await asyncio.to_thread(self._loaded, shop, release_id)
+        try:
+            fresh = await self._overlay(fresh)
+        except ServiceUnreachable as error:
+            self._log.warning("catalogue_not_read", shop=shop.name, error=str(error))
+        self._sets.swap(fresh)
+        self._metrics.count_swap(shop.name, before, release_id)
+        self._log.info("release_serves", shop=shop.name, release=release_id, before=before)
+
+    async def _serve_earlier(self, shop: Shop) -> None:
+        """Let the newest earlier release serve that can: a worker that has just started holds none in memory."""
+        for release_id in DirectoryStore(shop.releases_dir).earlier_ids():
+            try:
+                await self._serve(shop, release_id)
+            except Exception as error:  # noqa: BLE001 - as above; the next one may be whole
+                self._log.warning("earlier_release_refused", shop=shop.name, release=release_id, error=str(error))
+            else:
+                return
 
     def _loaded(self, shop: Shop, release_id: str) -> ServingSet:
         fresh = ServingSet.of(shop, DirectoryStore(shop.releases_dir).load(release_id))

@@ -260,9 +260,13 @@ return 1
 )
 
 # KEYS lock, counter; ARGV owner, ms. Returns the fencing token, or 0 when another holds the lock.
+# A clock that stepped back prolongs what expires by as much: nobody's lease is longer than a whole one from now.
 ELECT: Final = """#!lua flags=allow-oom
 local holder = redis.call('HGET', KEYS[1], 'owner')
-if holder and holder ~= ARGV[1] then return 0 end
+if holder and holder ~= ARGV[1] then
+  if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+  return 0
+end
 if not holder then redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'token', redis.call('INCR', KEYS[2])) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return tonumber(redis.call('HGET', KEYS[1], 'token'))

@@ -11,8 +11,9 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from fcntl import LOCK_EX, LOCK_NB, flock
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 import structlog
@@ -28,7 +29,7 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._lock = threading.Lock()
         self._log = structlog.get_logger("pond.service")
 
@@ -39,18 +40,19 @@ class Spool:
     def _append(self, line: bytes) -> None:
         with self._lock:
             try:
-                file = self._file or self._opened()
-                file.write(line)
-                file.flush()
+                file, left = self._file or self._opened(), memoryview(line)
+                while left:
+                    left = left[file.write(left) :]
                 os.fsync(file.fileno())
             except OSError as error:
                 # What was half-written must not be taken for the beginning of the next line.
                 self._close()
                 raise StorageFull("A decision cannot be kept: the disk is full; free some space.") from error
 
-    def _opened(self) -> BinaryIO:
+    def _opened(self) -> FileIO:
+        # Without a buffer: what did not fit would be written at the close, which would then fail and never be done.
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = (self._directory / f"{uuid.uuid4().hex}{SUFFIX}").open("ab")
+        file = (self._directory / f"{uuid.uuid4().hex}{SUFFIX}").open("ab", buffering=0)
         flock(file, LOCK_EX | LOCK_NB)
         folder = os.open(self._directory, os.O_RDONLY)
         try:

@@ -99,7 +99,7 @@ class Supervisor:
         env = {**os.environ, **ONE_THREAD, "PYTHONPATH": path, MULTIPROC_DIR: str(self._metrics_dir)}
         child.process = subprocess.Popen(
             [sys.executable, "-m", child.module], stdin=subprocess.PIPE, pass_fds=[self._listening.fileno()], env=env,
-            text=True,
+            text=True, process_group=0,  # Ctrl-C in a terminal is for the parent alone: it ends the children in order
         )  # fmt: skip
         child.began = time.monotonic()
         told = {

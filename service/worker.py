@@ -24,6 +24,7 @@ from service.state_client import connect
 from service.use_cases import UseCases
 
 REPLAY_SECONDS: Final = 0.5
+LAST_REPLAYS: Final = 5  # tries before the end; what still waits then is brought back by the next start
 CANCEL_AGAIN_SECONDS: Final = 0.2
 BRING_SECONDS: Final = 10.0
 
@@ -78,6 +79,7 @@ async def opened_worker(
     finally:
         for task in tasks:
             await _end(task)
+        await _replay_at_end(decider, metrics)
         await words.close()
         spool.close()
         auth.close()
@@ -98,14 +100,28 @@ async def _end(task: "asyncio.Task[None]") -> None:
 
 async def _replay(decider: Decider, metrics: Metrics) -> None:
     """Bring spooled decisions back as soon as the state server answers."""
-    log = structlog.get_logger("pond.service")
     while True:
         await asyncio.sleep(REPLAY_SECONDS)
-        try:
-            n = await decider.replay_spool()
-        except (PondError, OSError) as error:
-            log.warning("spool_waits", error=str(error))
-            continue
-        if n:
-            metrics.replayed.inc(n)
-            log.info("spool_replayed", decisions=n)
+        await _replayed(decider, metrics)
+
+
+async def _replay_at_end(decider: Decider, metrics: Metrics) -> None:
+    """Bring back what was spooled in the last moments, so that the keeper's last drain takes it along."""
+    for _ in range(LAST_REPLAYS):
+        if await _replayed(decider, metrics):
+            return
+        await asyncio.sleep(REPLAY_SECONDS)
+
+
+async def _replayed(decider: Decider, metrics: Metrics) -> bool:
+    """Try once; False when the state server, or the disk, does not let it."""
+    log = structlog.get_logger("pond.service")
+    try:
+        n = await decider.replay_spool()
+    except (PondError, OSError) as error:
+        log.warning("spool_waits", error=str(error))
+        return False
+    if n:
+        metrics.replayed.inc(n)
+        log.info("spool_replayed", decisions=n)
+    return True

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from features.errors import PondError
 from service.access import AnyWorker, Backend, Operator
-from service.decide import Command
+from service.decide import UNREACHABLE, Command
 from service.problems import RESPONSES, LimitExceeded, problem_of
 from service.records import DecisionOut
 from service.schemas import (
@@ -42,10 +42,13 @@ async def recommend_batch(asked: BatchRequest, worker: AnyWorker, caller: Backen
     if len(asked.queries) > worker.settings.recommend_batch:
         raise LimitExceeded("The number of questions in a batch", worker.settings.recommend_batch)
     request_id = structlog.contextvars.get_contextvars().get("request_id", "")
-    results = []
+    results: list[BatchEntry] = []
+    is_away = False  # a server that hangs is waited for once, not for every question
     for query in asked.queries:
         try:
-            results.append(BatchEntry(answer=await worker.decider.decide(caller.shop, Command.of(query)), problem=None))
+            answer = await worker.decider.decide(caller.shop, Command.of(query), is_away=is_away)
+            is_away = is_away or UNREACHABLE in answer.degraded
+            results.append(BatchEntry(answer=answer, problem=None))
         except PondError as error:
             results.append(BatchEntry(answer=None, problem=problem_of(error, request_id)))
         await asyncio.sleep(0)  # requests beside a long batch go on between its questions

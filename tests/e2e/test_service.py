@@ -1,15 +1,11 @@
 """The real service: `serve` as its own process with two workers, the keeper and an embedded state server."""
 
 import asyncio
-import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import polars as pl
@@ -19,50 +15,7 @@ from features.lake import Lake
 from models.pipeline import Request
 from service.guardian import is_running
 from tests import serving
-
-ROOT = Path(__file__).resolve().parents[2]
-SERVE = (
-    "import sys\n"
-    "from service.settings import ServiceSettings\n"
-    "from service.supervisor import serve\n"
-    "serve(ServiceSettings.model_validate_json(sys.argv[1]), lambda text: print(text, flush=True))\n"
-)
-
-
-class Service:
-    """A running `serve`; its log lines tell which worker answered."""
-
-    def __init__(self, toy, tmp_path):
-        self.toy, self.log = toy, tmp_path / "log"
-        settings = toy.settings.model_copy(update={"port": 0, "workers": 2})
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", SERVE, settings.model_dump_json()], stdout=subprocess.PIPE, text=True,
-                stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )  # fmt: skip
-        said = self.process.stdout.readline()
-        assert said, self.log.read_text()
-        self.url = re.search(r"http://\S+", said)[0]
-        self.headers = toy.headers()
-
-    def lines(self):
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-
-    def workers(self, path):
-        return {line["pid"] for line in self.lines() if line.get("path") == path}
-
-    def fresh_post(self, path, body):
-        """Post on a connection of its own, so that any worker may take it."""
-        with httpx.Client(base_url=self.url, headers=self.headers, timeout=60) as client:
-            answer = client.post(path, json=body)
-            assert answer.status_code < 300, answer.text
-            return answer.json()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
-        self.process.stdout.close()
-        return code
+from tests.serving import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +28,7 @@ def service(tmp_path_factory, models):
     tmp_path = tmp_path_factory.mktemp("e2e")
     toy = serving.open_toy_shop(tmp_path / "home", "toy")
     toy.publish(models, "r1")
-    service = Service(toy, tmp_path)
+    service = serving.RunningService(toy, tmp_path / "log")
     try:
         yield service
     finally:
@@ -85,14 +38,6 @@ def service(tmp_path_factory, models):
 
 def ids(answer):
     return [item["item_id"] for item in answer["items"]]
-
-
-def wait_for(question, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not (found := question()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-    return found
 
 
 def test_an_acknowledged_event_is_seen_by_the_next_decision_on_any_worker(service):

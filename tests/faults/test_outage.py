@@ -1,0 +1,67 @@
+"""The state server away for twenty seconds under load: answers go on, nothing is lost, all recovers by itself."""
+
+import logging
+import os
+import signal
+import time
+
+import pytest
+
+from tests import serving
+from tests.faults.record import OUT_OF_REACH, Load, Record, audit
+from tests.serving import wait_for
+
+_log = logging.getLogger("pond.faults")
+
+AWAY_SECONDS = 20
+
+
+@pytest.fixture
+def toy(tmp_path):
+    toy = serving.open_toy_shop(tmp_path / "home", "toy", connect_ms=200, read_ms=200, write_ms=1_000)
+    toy.publish(serving.toy_models(), "r1")
+    return toy
+
+
+def test_a_state_server_away_degrades_answers_refuses_events_and_comes_back(toy, tmp_path):
+    service, record = serving.RunningService(toy, tmp_path / "log"), Record()
+    guardian, answers = service.state_pid("guardian"), 0
+
+    def asked(client):
+        record.asked += 1
+        answer = client.post("/v1/recommend", json={"customer_id": "tea-3", "scene": "rebuy", "k": 3})
+        assert answer.status_code == 200, answer.text
+        record.decided.append(answer.json()["decision_id"])
+        return answer.json()
+
+    try:
+        with Load(service, record, 2, gives_up=0.0) as load, service.client() as client:
+            load.goes_on()
+            os.kill(guardian, signal.SIGSTOP)  # nobody starts the server again
+            os.kill(service.state_pid("server"), signal.SIGKILL)
+            until = time.monotonic() + AWAY_SECONDS
+            while time.monotonic() < until:
+                said = asked(client)
+                assert OUT_OF_REACH in said["degraded"][0]
+                assert {item["stage"] for item in said["items"]} == {"popular"}
+                event = load.backends[0].event(f"never-{answers}", "x", "tea1")
+                refused = client.post("/v1/events", json={"events": [event]})
+                assert (refused.status_code, refused.json()["code"]) == (503, "state_unreachable")
+                assert int(refused.headers["Retry-After"]) >= 1
+                assert client.get("/health/ready").status_code == 200
+                answers += 1
+                time.sleep(0.2)
+            assert answers > 10
+            os.kill(guardian, signal.SIGCONT)
+            wait_for(lambda: not asked(client)["degraded"])
+            wait_for(lambda: not list(toy.settings.spool.glob("*.spool")))
+            load.goes_on()
+            load.finish()
+        assert service.stop() == 0
+    finally:
+        os.kill(guardian, signal.SIGCONT)
+        if service.process.poll() is None:
+            service.stop()
+    rows = audit(toy, record)
+    assert record.sent.keys() == record.stored  # nobody gave up
+    _log.info("%s; in the lake: %s", record.figures(), rows)
