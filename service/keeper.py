@@ -36,6 +36,8 @@ from service.state_client import Client, Script, ask, connect, state_errors
 
 BATCH: Final = 10_000  # entries of one partition in one commit
 LEASE_MS: Final = 15_000
+LAST_TRIES: Final = 5  # of the drain before the end, while the server or the disk is in trouble
+LAST_PAUSE_S: Final = 1.0
 TIDY_EVERY: Final = 60  # drains that wrote something, until small parts are merged
 ANCHOR: Final = EntryType.event.value  # the table whose commit ends a drain
 TABLES: Final = (*(kind.value for kind in EntryType if kind.value != ANCHOR), ANCHOR)
@@ -295,14 +297,14 @@ async def run_keeper(
     client = connect(server, settings)
     election, keepings = Election(client), dict[str, Keeping]()
     try:
-        stopping = False
-        while not stopping:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), every_s)
-            stopping = stop.is_set()  # once more after the stop: what was accepted until then
+        while not await _is_set_within(stop, every_s):
             with _trouble("The keeper waits"):
-                if await election.hold() or stopping:
-                    await _keep(client, settings, shops(), keepings, election, stopping=stopping)
+                if await election.hold():
+                    await _keep(client, settings, shops(), keepings, election)
+        for _ in range(LAST_TRIES):  # what was accepted until the stop
+            if await _drain_all(client, settings, shops(), keepings):
+                break
+            await asyncio.sleep(LAST_PAUSE_S)
     finally:
         with contextlib.suppress(ServiceUnreachable):
             await election.resign()
@@ -312,16 +314,14 @@ async def run_keeper(
 
 async def _keep(
     client: Client, settings: ServiceSettings, shops: Iterable[Kept], keepings: dict[str, Keeping],
-    election: Election, *, stopping: bool,
+    election: Election,
 ) -> None:  # fmt: skip
     for kept in shops:
         keeping = keepings.setdefault(kept.shop, Keeping(client, kept, settings.partitions))
         with _trouble(f"The keeper waits, shop {kept.shop}"):
             if kept.care is not None:
                 await kept.care(client)
-            await keeping.drain(_go_on if stopping else election.hold)
-            if stopping:
-                continue
+            await keeping.drain(election.hold)
             if not await election.hold():
                 return
             try:
@@ -329,6 +329,26 @@ async def _keep(
             except Fenced:
                 _log.warning("shop %s: another keeper was elected meanwhile", kept.shop)
                 return
+
+
+async def _drain_all(
+    client: Client, settings: ServiceSettings, shops: Iterable[Kept], keepings: dict[str, Keeping]
+) -> bool:
+    """Drain without an election; False when some shop has to be tried again."""
+    done = 0
+    every = list(shops)
+    for kept in every:
+        keeping = keepings.setdefault(kept.shop, Keeping(client, kept, settings.partitions))
+        with _trouble(f"The keeper waits, shop {kept.shop}"):
+            await keeping.drain(_go_on)
+            done += 1
+    return done == len(every)
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
 
 
 @contextlib.contextmanager
