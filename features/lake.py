@@ -8,7 +8,6 @@ Every part's size and BLAKE2b stand in its commit, and every commit carries its 
 `ArtifactCorrupt` with the file's name.
 """
 
-import errno
 import hashlib
 import io
 import json
@@ -24,9 +23,9 @@ from typing import Any, Final, TypeAlias
 import polars as pl
 
 from features.contracts import Table, table_named
-from features.errors import ArtifactCorrupt, ReleaseError, StorageFull
+from features.durable import storage_errors, sync_directory, write_synced
+from features.errors import ArtifactCorrupt, ReleaseError
 
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 COMPACTION: Final = "compaction"  # the source of a commit that merges parts
 PART_ROWS: Final = 500_000
 SMALL_PART_ROWS: Final = PART_ROWS // 2
@@ -376,39 +375,3 @@ def _digest(data: bytes) -> str:
 
 def _canonical(body: Any) -> bytes:
     return json.dumps(body, sort_keys=True, ensure_ascii=False).encode()
-
-
-@contextmanager
-def storage_errors(where: Path) -> Iterator[None]:
-    """Turn "the disk is full" (or the quota, or the file size limit) into `StorageFull`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise StorageFull(
-                f"The disk that holds {where} is full; make room and run the same command again: nothing was changed."
-            ) from error
-        raise
-
-
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a file whole: under a temporary name, synced, then renamed; nothing stays after a failure."""
-    temporary = path if path.suffix == ".tmp" else path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames and links in a directory survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

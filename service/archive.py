@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from features.durable import storage_errors, sync_directory, write_synced
 from features.errors import ArtifactCorrupt, ReleaseError, UsageError
-from features.lake import storage_errors, sync_directory, write_synced
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"

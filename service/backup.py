@@ -17,8 +17,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from features.durable import sync_directory
 from features.errors import ArtifactCorrupt, UsageError
-from features.lake import Lake, sync_directory, visible
+from features.lake import Lake, visible
 from features.shop import Shop, list_shops, open_shop
 from models.release import MANIFEST as RELEASE_MANIFEST
 from models.release_store import POINTER

@@ -21,8 +21,9 @@ import orjson
 import polars as pl
 
 from features import columns as c
+from features.durable import storage_errors
 from features.errors import PondError, ServiceUnreachable
-from features.lake import Lake, storage_errors
+from features.lake import Lake
 from features.lineage import LATE
 from features.watermarks import Watermark, ranges_meta, watermarks
 from service import scripts

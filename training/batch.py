@@ -15,12 +15,12 @@ from features.columns import EVENT_KINDS, ItemKind
 from features.consents import refusals
 from features.contracts import Tables
 from features.dataset import with_baskets
+from features.durable import storage_errors
 from features.errors import ContractError, UnreadableFile, UsageError
 from features.history import EMPTY, Histories, History
 from features.identities import canonical_ids, with_canonical_ids
 from features.ids import IdMap
 from features.ingest.times import TimeReader
-from features.lake import storage_errors
 from models.arrivals import Arrivals, dated
 from models.items import ItemTable
 from models.pipeline import Pipeline, Request

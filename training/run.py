@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.checks import run_checks
 from features.dataset import Dataset, build_dataset
+from features.durable import write_synced
 from features.errors import NothingToJudge, PondError, UsageError
-from features.lake import Lake, write_synced
+from features.lake import Lake
 from features.shop import Shop
 from features.watermarks import Watermark, watermarks, write_watermarks
 from models.config import PipelineConfig

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from features.durable import write_synced
 from features.errors import UsageError
-from features.lake import write_synced
 from models.catalogue import SOURCES
 from training.settings import RunSettings
 

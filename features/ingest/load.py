@@ -15,6 +15,7 @@ import polars as pl
 from features import columns as c
 from features.arrays import UInt8s
 from features.contracts import FROM_FILES, Table, table_named
+from features.durable import storage_errors
 from features.errors import UsageError
 from features.ingest.csv_rows import csv_batches
 from features.ingest.event_ids import EventNamer
@@ -26,7 +27,7 @@ from features.ingest.rejects import RejectWriter
 from features.ingest.rows import RowReader
 from features.ingest.source import RawBatch, Reject, format_of
 from features.ingest.times import TimeReader
-from features.lake import Lake, storage_errors
+from features.lake import Lake
 from features.shop import Shop
 
 Progress: TypeAlias = Callable[[int, int], None]

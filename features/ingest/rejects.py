@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import orjson
 
+from features.durable import storage_errors
 from features.ingest.source import Reject
-from features.lake import storage_errors
 
 
 class RejectWriter:
