@@ -13,6 +13,7 @@ from features import columns as c
 from features.arrays import AnyArray, Int32s, Int64s
 from features.clock import quietest_hour
 from features.columns import EVENT_KINDS, EventKind, ItemKind
+from features.erasure import NOBODY_ERASED, Erased, erased_customers
 from features.history import Histories
 from features.ids import IdMap
 
@@ -164,17 +165,20 @@ _PLAIN_KINDS: Final = {
 }  # fmt: skip
 
 
-def build_dataset(tables: Tables, shop: str, timezone: str, as_of: int | None = None) -> Dataset:
+def build_dataset(
+    tables: Tables, shop: str, timezone: str, as_of: int | None = None, erased: Erased = NOBODY_ERASED
+) -> Dataset:  # fmt: skip
     """Build the snapshot of a shop at `as_of` (UTC µs; default: just after its last event, or its last product).
 
-    Customers whose personalization is off at `as_of` enter no fit: their events and attributes are left out.
+    Customers whose personalization is off at `as_of`, and those who were `erased`, enter no fit: their events and
+    attributes are left out.
     Events without an item (an open, a visit) are not part of any item's history and stay in the lake.
     Cost: one pass over the events, about 100 bytes of memory per event at the peak.
     """
     events = tables.scan("events")
     if as_of is None:
         as_of = _just_after_everything(tables)
-    refused = refused_customers(tables, as_of)
+    refused = refused_customers(tables, as_of) + erased_customers(tables, erased)
     events = events.filter((pl.col(c.AT) < as_of) & ~pl.col(c.CUSTOMER_ID).is_in(refused))
     customers = _entities(tables, "customers", c.CUSTOMER_ID, events, as_of, drop=refused)
     items = {

@@ -24,7 +24,7 @@ from typing import Any, Final
 import polars as pl
 
 from features.contracts import Table, table_named
-from features.errors import ArtifactCorrupt, ReleaseError, StorageFull
+from features.errors import ArtifactCorrupt, LakeRewritten, ReleaseError, StorageFull
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 PART_ROWS: Final = 500_000
@@ -137,10 +137,17 @@ class Lake:
 
     def batches(self, table: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the committed rows part by part: memory is bounded by one part."""
-        schema = table_named(table).schema
         for part in self.parts(table):
-            rows = pl.scan_parquet(self._verify(table, part), schema=schema, glob=False, missing_columns="insert")
-            yield rows.select(columns).collect()
+            yield self.scan_part(table, part).select(columns).collect()
+
+    def scan_part(self, table: str, part: Part) -> pl.LazyFrame:
+        """Return the rows of one part, with the columns and types of the contract."""
+        schema = table_named(table).schema
+        return pl.scan_parquet(self._verify(table, part), schema=schema, glob=False, missing_columns="insert")
+
+    def last_number(self, table: str) -> int:
+        """Number of the latest commit, 0 before the first."""
+        return len(self._numbers(table))
 
     def parts(self, table: str) -> tuple[Part, ...]:
         """The parts readers see now, in the order of commits."""
@@ -215,6 +222,14 @@ class Lake:
         """
         version = table_named(table).format_version
         commit = Commit(number, tuple(added), format_version=version, source=source, meta=dict(meta or {}))
+        return commit if self._try_commit(table, commit) else None
+
+    def replace_next(
+        self, table: str, number: int, visible: Sequence[Part], removed: Sequence[str], *, source: str = ""
+    ) -> Commit | None:
+        """Let readers see exactly `visible` from commit `number` on, or return None when that number was taken."""
+        version = table_named(table).format_version
+        commit = Commit(number, tuple(visible), tuple(removed), number - 1, version, source)
         return commit if self._try_commit(table, commit) else None
 
     def compact(self, table: str) -> Commit | None:
@@ -312,6 +327,10 @@ class Lake:
                 raise ArtifactCorrupt(str(path), f"has {path.stat().st_size} bytes instead of {part.size}")
             if part.name not in self._verified and _digest(path.read_bytes()) != part.digest:
                 raise ArtifactCorrupt(str(path), "is not what was written")
+        except FileNotFoundError as error:
+            if part not in self.parts(table):
+                raise LakeRewritten(table) from error
+            raise ArtifactCorrupt(str(path), "is missing") from error
         except OSError as error:
             raise ArtifactCorrupt(str(path), f"cannot be read ({error.strerror})") from error
         self._verified.add(part.name)

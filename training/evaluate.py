@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.arrays import Float64s, Int32s
 from features.dataset import build_dataset
+from features.erasure import read_erased
 from features.lake import Lake
 from features.shop import Shop
 from models.config import SceneConfig
@@ -159,7 +160,9 @@ def evaluate_release(
     The release itself has seen the truth (it is refitted on everything before it is published), so its configuration
     is fitted again on the known part.
     """
-    dataset = build_dataset(Lake(shop.lake_dir), shop.name, shop.timezone, release.manifest.as_of)
+    dataset = build_dataset(
+        Lake(shop.lake_dir), shop.name, shop.timezone, release.manifest.as_of, read_erased(shop)
+    )
     split = split_dataset(dataset, settings)
     return evaluate(
         split, {POND: fit_models(split.known, release.models.config, settings, progress).models}, settings, progress
