@@ -19,6 +19,7 @@ from features.ingest.times import TimeReader
 from features.lake import storage_errors
 from models.pipeline import Request
 from models.release import Models
+from models.revision import is_nobody
 from training.progress import ProgressReport, Quiet
 from training.workers import answer_all
 
@@ -89,7 +90,7 @@ def read_customers(source: Path | str, models: Models) -> list[CustomerRow]:
     name would otherwise answer another question.
     """
     if str(source) == "all":
-        return [CustomerRow(text) for text in models.customers.ids]
+        return [CustomerRow(text) for text in models.customers.ids if not is_nobody(text)]
     path = Path(source)
     frame = _frame(path)
     unknown = [name for name in frame.columns if name not in INPUT_COLUMNS]

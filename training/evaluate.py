@@ -160,9 +160,7 @@ def evaluate_release(
     The release itself has seen the truth (it is refitted on everything before it is published), so its configuration
     is fitted again on the known part.
     """
-    dataset = build_dataset(
-        Lake(shop.lake_dir), shop.name, shop.timezone, release.manifest.as_of, read_erased(shop)
-    )
+    dataset = build_dataset(Lake(shop.lake_dir), shop.name, shop.timezone, release.manifest.as_of, read_erased(shop))
     split = split_dataset(dataset, settings)
     return evaluate(
         split, {POND: fit_models(split.known, release.models.config, settings, progress).models}, settings, progress
