@@ -24,6 +24,7 @@ from features import columns as c
 from features.contracts import Meaning, table_named
 from features.errors import ServiceUnreachable, StorageFull
 from features.lake import Lake, storage_errors
+from features.lake_rewrite import JOURNAL_LOCK, held
 from features.watermarks import Watermark, ranges_meta, watermarks
 from service import scripts
 from service.guardian import StateServer
@@ -144,6 +145,14 @@ class Drain:
         return mark.id if mark.epoch == epoch else ZERO
 
     def _commit(self, ranges: Mapping[str, tuple[str, str, str]], entries: Mapping[str, list[Entry]]) -> Drained:
+        # An erasure that rewrote a table since the journal was read has removed entries that are still in hand here:
+        # under its lock nothing of them is written, not even to a file that no commit names.
+        with held(self._lake.root / JOURNAL_LOCK):
+            if any(self._lake.last_number(table) != self._seen[table] for table in TABLES):
+                raise Moved
+            return self._commit_tables(ranges, entries)
+
+    def _commit_tables(self, ranges: Mapping[str, tuple[str, str, str]], entries: Mapping[str, list[Entry]]) -> Drained:
         rows, duplicates, refused = {}, 0, 0
         for table in TABLES:
             wanted = []

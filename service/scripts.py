@@ -16,21 +16,21 @@ end
 """
 
 # KEYS journal, meta; ARGV prefix, fresh epoch, seconds an id is remembered, tail rows, seconds a tail lives,
-# then per event: id hash, content digest, customer id, journal bytes, tail row or '', lane.
+# then per event: id hash, content digest, customer id, journal bytes, tail row or '', lane, digest of the customer id.
 APPEND_EVENTS: Final = (
     "#!lua\n"
     + _OLDER
     + """
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[2])
 local prefix, results, lanes, last = ARGV[1], {}, {}, {}
-for i = 6, #ARGV, 6 do
+for i = 6, #ARGV, 7 do
   local customer = ARGV[i + 2]
-  local mark = redis.call('HMGET', prefix .. 'c:' .. customer, 'gone', 'alias')
+  local alias = redis.call('HGET', prefix .. 'c:' .. customer, 'alias')
   local result
-  if mark[1] then
+  if redis.call('SISMEMBER', prefix .. 'g', ARGV[i + 6]) == 1 then
     result = 'E'
-  elseif mark[2] then
-    result = 'A' .. mark[2]
+  elseif alias then
+    result = 'A' .. alias
   else
     local before = redis.call('SET', prefix .. 'e:' .. ARGV[i], ARGV[i + 1], 'NX', 'GET', 'EX', ARGV[3])
     if not before then
@@ -59,7 +59,7 @@ return results
 """
 )
 
-# KEYS customer, tail, exposures, meta; ARGV epoch and id of the release's watermark.
+# KEYS customer, tail, exposures, meta, erased; ARGV epoch and id of the release's watermark, digest of the customer id.
 # Returns {status, epoch, customer fields, versions, tail rows, exposure rows}; status: ok, off, gone, or alias.
 READ: Final = (
     "#!lua flags=no-writes\n"
@@ -67,11 +67,11 @@ READ: Final = (
     + """
 local meta = redis.call('HGETALL', KEYS[4])
 local epoch = redis.call('HGET', KEYS[4], 'epoch') or ''
-local mark = redis.call('HMGET', KEYS[1], 'gone', 'alias', 'off')
-if mark[1] then return {'gone', epoch, {}, meta, '', ''} end
-if mark[2] then return {'alias', epoch, {'alias', mark[2]}, meta, '', ''} end
+local mark = redis.call('HMGET', KEYS[1], 'alias', 'off')
+if redis.call('SISMEMBER', KEYS[5], ARGV[3]) == 1 then return {'gone', epoch, {}, meta, '', ''} end
+if mark[1] then return {'alias', epoch, {'alias', mark[1]}, meta, '', ''} end
 local fields = redis.call('HGETALL', KEYS[1])
-if mark[3] == '1' then
+if mark[2] == '1' then
   local kept = {}
   for i = 1, #fields, 2 do
     if string.sub(fields[i], 1, 2) == 'n:' then
@@ -98,8 +98,10 @@ return {'ok', epoch, fields, meta, fresh(KEYS[2]), fresh(KEYS[3])}
 """
 )
 
-# KEYS journal, meta, decision; ARGV fresh epoch, digest, journal bytes, seconds an id is remembered.
+# KEYS journal, meta, decision, erased; ARGV fresh epoch, digest, journal bytes, seconds an id is remembered, digest of the
+# customer id.
 LOG_DECISION: Final = """#!lua
+if redis.call('SISMEMBER', KEYS[4], ARGV[5]) == 1 then return 'E' end
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
 local before = redis.call('GET', KEYS[3])
 if before then
@@ -111,26 +113,27 @@ redis.call('SET', KEYS[3], ARGV[2] .. id, 'EX', ARGV[4])
 return id
 """
 
-# KEYS journal, meta, customer; ARGV fresh epoch, journal bytes, live field, live value.
+# KEYS journal, meta, customer, erased; ARGV fresh epoch, journal bytes, live field, live value, digest of the customer id.
 PUT_CUSTOMER: Final = """#!lua
+if redis.call('SISMEMBER', KEYS[4], ARGV[#ARGV]) == 1 then return 'E' end
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
-local mark = redis.call('HMGET', KEYS[3], 'gone', 'alias')
-if mark[1] then return 'E' end
-if mark[2] then return 'A' .. mark[2] end
+local alias = redis.call('HGET', KEYS[3], 'alias')
+if alias then return 'A' .. alias end
 local id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[2])
 redis.call('HSET', KEYS[3], ARGV[3], ARGV[4], 'last', id)
 return id
 """
 
-# KEYS journal, meta, customer; ARGV fresh epoch, journal bytes, field, time (µs), state, live value, purpose.
+# KEYS journal, meta, customer, erased; ARGV fresh epoch, journal bytes, field, time (µs), state, live value, purpose, digest
+# of the customer id.
 # The word with the later time holds; of two at the same time, `off` (the strictest) does.
 PUT_CONSENT: Final = """#!lua
+if redis.call('SISMEMBER', KEYS[4], ARGV[#ARGV]) == 1 then return 'E' end
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
-local mark = redis.call('HMGET', KEYS[3], 'gone', 'alias', ARGV[3])
-if mark[1] then return 'E' end
-if mark[2] then return 'A' .. mark[2] end
+local mark = redis.call('HMGET', KEYS[3], 'alias', ARGV[3])
+if mark[1] then return 'A' .. mark[1] end
 local id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[2])
-local said = mark[3] and tonumber(string.match(mark[3], '^(-?%d+)')) or nil
+local said = mark[2] and tonumber(string.match(mark[2], '^(-?%d+)')) or nil
 local at = tonumber(ARGV[4])
 if said == nil or at > said or (at == said and ARGV[5] == 'off') then
   redis.call('HSET', KEYS[3], ARGV[3], ARGV[6], 'last', id)
@@ -181,4 +184,31 @@ return 1
 TRIM: Final = """#!lua
 if redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[1] then return 0 end
 return redis.call('XTRIM', KEYS[1], 'MINID', ARGV[2])
+"""
+
+# KEYS meta, erased; ARGV prefix, digest of the customer id, customer id or '' (then only the tombstone is set).
+# From this step on nothing of the customer is read or taken in. Returns how many keys went.
+FORGET: Final = """#!lua flags=allow-oom
+redis.call('SADD', KEYS[2], ARGV[2])
+if ARGV[3] == '' then return 0 end
+local gone = 0
+for _, kind in ipairs({'c:', 't:', 'x:'}) do gone = gone + redis.call('DEL', ARGV[1] .. kind .. ARGV[3]) end
+return gone
+"""
+
+# KEYS journal; ARGV prefix, then per entry: stream id, decision id or ''. Returns how many entries went.
+REMOVE_ENTRIES: Final = """#!lua flags=allow-oom
+local gone = 0
+for i = 2, #ARGV, 2 do
+  gone = gone + redis.call('XDEL', KEYS[1], ARGV[i])
+  if ARGV[i + 1] ~= '' then redis.call('DEL', ARGV[1] .. 'd:' .. ARGV[i + 1]) end
+end
+return gone
+"""
+
+# KEYS customer; ARGV bytes of the profile as read, bytes to put in its place. A profile that came meanwhile stays.
+REPLACE_PROFILE: Final = """#!lua
+if redis.call('HGET', KEYS[1], 'attr') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'attr', ARGV[2])
+return 1
 """

@@ -52,7 +52,8 @@ async def opened_worker(
 ) -> AsyncIterator[Worker]:  # fmt: skip
     """Open the parts, load what the pointers name, follow them and the state server until closed."""
     control = await asyncio.to_thread(ControlPlane.open, settings)
-    state = LiveState(connect(await asyncio.to_thread(start_or_join, settings), settings), settings)
+    server, key = await asyncio.to_thread(start_or_join, settings), await asyncio.to_thread(control.receipts.key)
+    state = LiveState(connect(server, settings), settings, key)
     auth, sets, spool = Authenticator(control), ServingSets(), Spool(settings.spool)
     decider = Decider(sets, state, spool, settings, metrics, clock)
 
