@@ -124,15 +124,33 @@ async def clean_profiles(state: LiveState, shop: str, customer_ids: Iterable[str
     return changed
 
 
-async def ids_of(state: LiveState, shop: str, customer_id: str, identities: Iterable[str] = ()) -> list[str]:
-    """Return all ids of a person, the canonical one first: the id itself and every identity that is an alias of it."""
-    read = await state.read(shop, customer_id)
-    canonical = read.customer_id
-    found = [canonical, customer_id]
-    for one in identities:
+async def aliases_of(state: LiveState, shop: str, canonical: str, candidates: Iterable[str]) -> list[str]:
+    """Return those of some identities that the live state takes for a customer."""
+    found = []
+    for one in candidates:
         key = partition_prefix(shop, partition_of(one, state.partitions)) + b"c:" + one.encode()
         async with state_errors():
             alias = await ask(state.client, "HGET", key, "alias")
         if alias is not None and alias.decode() == canonical:
             found.append(one)
-    return list(dict.fromkeys(found))
+    return found
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LiveRecord:
+    """Everything the live state keeps under one id, whatever consent says: fields, and rows of service/tail.py."""
+
+    fields: Mapping[str, str]
+    tail: bytes
+    exposures: bytes
+
+
+async def live_record(state: LiveState, shop: str, customer_id: str) -> LiveRecord:
+    """Read everything under one id; for the customer himself, never for a decision."""
+    prefix, who = partition_prefix(shop, partition_of(customer_id, state.partitions)), customer_id.encode()
+    async with state_errors():
+        fields = await ask(state.client, "HGETALL", prefix + b"c:" + who)
+        lanes = [await ask(state.client, "LRANGE", prefix + lane + who, 0, -1) for lane in (b"t:", b"x:")]
+    return LiveRecord(
+        {name.decode(): value.decode() for name, value in fields.items()}, b"".join(lanes[0]), b"".join(lanes[1])
+    )
