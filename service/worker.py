@@ -16,6 +16,7 @@ from service.guardian import start_or_join
 from service.live_state import LiveState
 from service.observe import Metrics
 from service.reload import Reloader
+from service.rights import Rights
 from service.serving_set import ServingSet, ServingSets
 from service.settings import ServiceSettings
 from service.spool import Spool
@@ -36,6 +37,7 @@ class Worker:
     sets: ServingSets
     decider: Decider
     cases: UseCases
+    rights: Rights
     reloader: Reloader
     metrics: Metrics
 
@@ -66,7 +68,8 @@ async def opened_worker(
     await reloader.look()
     tasks = [asyncio.create_task(reloader.run()), asyncio.create_task(_replay(decider, metrics))]
     try:
-        yield Worker(settings, auth, state, sets, decider, cases, reloader, metrics)
+        rights = Rights(settings, control, state, cases)
+        yield Worker(settings, auth, state, sets, decider, cases, rights, reloader, metrics)
     finally:
         for task in tasks:
             await _end(task)
