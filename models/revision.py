@@ -47,7 +47,8 @@ def without(models: Models, ids: Iterable[str]) -> Models:
     texts = list(customers.ids.texts)
     for one in gone:
         texts[one] = f"{NOBODY}{one}"
-    only = Gone(idx, _attributes_of(customers.frame, gone) - _attributes_of(frame))
+    # Also values by which others named him.
+    only = Gone(idx, _attributes_of(customers.frame) - _attributes_of(frame))
     histories = models.histories
     return replace(
         models, customers=EntityTable(IdMap.of(texts), frame),
@@ -92,8 +93,8 @@ def _emptied(frame: pl.DataFrame, rows: list[int]) -> pl.DataFrame:
     )
 
 
-def _attributes_of(frame: pl.DataFrame, rows: list[int] | None = None) -> frozenset[tuple[str, str]]:
+def _attributes_of(frame: pl.DataFrame) -> frozenset[tuple[str, str]]:
     if "attributes" not in frame.columns:
         return frozenset()
-    texts = frame["attributes"] if rows is None else frame["attributes"][rows]
+    texts = frame["attributes"]
     return frozenset(pair for text in texts.drop_nulls().to_list() for pair in attributes_of(text).items())

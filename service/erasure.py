@@ -9,9 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -21,12 +19,11 @@ from features.erasure import Erased, write_erased
 from features.lake import Lake
 from features.lake_rewrite import held, rewrite_without
 from features.person import REFERENCES, Person
-from features.scrub import files_below, scrub_file, still_named
 from features.shop import Shop
 from models.release import load_release
 from models.release_store import DirectoryStore
-from models.revision import is_nobody, revise
 from service.control import ControlPlane
+from service.files_of import LOCK, FilesOf
 from service.journal import EntryType
 from service.keeper import Drain
 from service.keeper import TABLES as JOURNAL_TABLES
@@ -37,9 +34,6 @@ from service.receipts import Receipt
 from service.settings import ServiceSettings
 from service.spool import clean_spool
 from service.state_files import rewrite_files
-
-UNMOUNT_SECONDS: Final = 30.0
-LOCK: Final = ".erase.lock"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +63,10 @@ class Erasing:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run removed, by place; `waiting` says in sentences what could not be done yet, `revised` old → new release."""
+    """What a run removed, by place; `waiting` says in sentences what could not be done yet."""
 
     counts: Mapping[str, int]
     waiting: tuple[str, ...] = ()
-    revised: Mapping[str, str] = field(default_factory=dict)
 
 
 async def begin(erasing: Erasing, ids: list[str], actor: str) -> Receipt:
@@ -156,14 +149,15 @@ async def carry_out(erasing: Erasing, ids: list[str]) -> Outcome:
             done = await asyncio.to_thread(rewrite_without, erasing.lake, table, person, fence=table in JOURNAL_TABLES)
             counts[f"rows of {table}"] += done.removed
             counts["other customers' rows changed"] += done.changed
-        counts["rows and words in other files"] += await asyncio.to_thread(_clean_files, erasing, person)
-        revised = await asyncio.to_thread(_revise, erasing, ids)
-        counts["releases"] += len(revised)
-        await rewrite_files(erasing.state.client, _aof(erasing.settings))
+        files = FilesOf(erasing.settings.home, erasing.shop)
+        counts["rows and words in other files"] += await asyncio.to_thread(files.clean, person)
+        counts["releases"] += await asyncio.to_thread(files.revise, ids)
+        aof = None if erasing.settings.redis_url else erasing.settings.state_dir / "aof"
+        await rewrite_files(erasing.state.client, aof)
         await asyncio.to_thread(erasing.control.receipts.vacuum)
-        waiting = await asyncio.to_thread(_remove_superseded, erasing)
-        waiting += await asyncio.to_thread(_still_named, erasing, person)
-    return Outcome({place: count for place, count in counts.items() if count}, tuple(waiting), revised)
+        waiting = await asyncio.to_thread(files.remove_superseded)
+        waiting += await asyncio.to_thread(files.still_naming, person, aof)
+    return Outcome({place: count for place, count in counts.items() if count}, tuple(waiting))
 
 
 @asynccontextmanager
@@ -191,52 +185,3 @@ async def _clean_journal(erasing: Erasing, person: Person) -> int:
 def _naming_in_lake(lake: Lake, person: Person) -> set[str]:
     rows = lake.scan("customers")
     return set(rows.filter(person.mentions(rows)).select(c.CUSTOMER_ID).unique().collect()[c.CUSTOMER_ID].to_list())
-
-
-def _loose_files(erasing: Erasing) -> list[Path]:
-    """Every file of the shop outside lake and releases, and the home's logs."""
-    shop, home = erasing.shop, erasing.settings.home
-    found = list(files_below(shop.root, [shop.lake_dir, shop.releases_dir, shop.config_file]))
-    found += [*files_below(home / "logs"), *erasing.settings.state_dir.glob("*.log")]
-    return [path for path in found if not path.name.startswith(".") and path.name != "erased.json"]
-
-
-def _clean_files(erasing: Erasing, person: Person) -> int:
-    return sum(scrub_file(path, person) for path in _loose_files(erasing))
-
-
-def _revise(erasing: Erasing, ids: list[str]) -> dict[str, str]:
-    """Replace every release that holds the person, or somebody whose erasure was interrupted; return old → new."""
-    store, erased = erasing.store, erasing.erased
-    store.sweep_unfinished()
-    revised = {}
-    for manifest in store.list():
-        known = load_release(store.root / manifest.release_id).models.customers.ids
-        # In no release may come back who was taken out of another, so everybody ever erased is looked for.
-        revision = revise(store, manifest.release_id, {*ids, *erased.among(t for t in known if not is_nobody(t))})
-        if revision is not None:
-            revised[manifest.release_id] = revision
-    return revised
-
-
-def _remove_superseded(erasing: Erasing) -> list[str]:
-    """Delete the releases that revisions took the place of, once nobody has them mounted."""
-    store = erasing.store
-    there = {manifest.release_id: manifest for manifest in store.list()}
-    old = {m.revision_of for m in there.values()} & there.keys()
-    return [
-        f"The former release {release_id} is still in use by a running process."
-        for release_id in sorted(old)
-        if not store.remove(release_id, UNMOUNT_SECONDS)
-    ]
-
-
-def _aof(settings: ServiceSettings) -> Path | None:
-    return None if settings.redis_url else settings.state_dir / "aof"
-
-
-def _still_named(erasing: Erasing, person: Person) -> list[str]:
-    """Look once more, as bytes, at what was cleaned."""
-    aof = _aof(erasing.settings)
-    paths = _loose_files(erasing) + (sorted(aof.iterdir()) if aof is not None else [])
-    return [f"{path} still names the customer." for path in still_named(paths, person)]

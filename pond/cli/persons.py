@@ -79,7 +79,7 @@ async def _erase(session: Session, shop: "Shop", erasing: "Erasing", ids: list[s
     receipt = await begin(erasing, every, "cli")
     session.remark(f"Receipt {receipt.id}: from now on nothing of this customer is read or taken in.")
     done = await carry_out(erasing, every)
-    in_tracker = await asyncio.to_thread(_forget_in_tracker, session, shop, erasing, Person.of(every))
+    in_tracker = await asyncio.to_thread(_forget_in_tracker, session, shop, Person.of(every))
     counts = dict(done.counts) | ({"in MLflow": in_tracker} if in_tracker else {})
     receipt = erasing.control.receipts.finish(receipt, counts, done=not done.waiting)
     if done.waiting:
@@ -90,8 +90,28 @@ async def _erase(session: Session, shop: "Shop", erasing: "Erasing", ids: list[s
     return receipt
 
 
-def _forget_in_tracker(session: Session, shop: "Shop", erasing: "Erasing", person: "Person") -> int:
+def forget_what_came_back(session: Session, shop: "Shop") -> None:
+    """Take erased customers out of what a long command wrote from data that it had read before they were erased."""
+    from features.lake_rewrite import held
+    from features.person import Person
+    from service.files_of import LOCK, FilesOf
+
+    files = FilesOf(session.home, shop)
+    with held(shop.root / LOCK):
+        ids = files.brought_back()
+        if not ids:
+            return
+        person = Person.of(ids)
+        files.clean(person)
+        files.revise(ids)
+        waiting = files.remove_superseded()
+        _forget_in_tracker(session, shop, person)
+    session.remark(f"{len(ids)} customers were erased while this ran; they are in nothing it made. {' '.join(waiting)}")
+
+
+def _forget_in_tracker(session: Session, shop: "Shop", person: "Person") -> int:
     """Erase in MLflow, where the shop uses one."""
+    from models.release_store import DirectoryStore
     from training.forget import forget_in_tracker
     from training.settings import merge_settings
     from training.tracking import open_tracker
@@ -100,7 +120,7 @@ def _forget_in_tracker(session: Session, shop: "Shop", erasing: "Erasing", perso
     if not (uri or (session.home / "mlflow" / "mlflow.db").exists()):
         return 0
     quiet_mlflow()
-    revisions = {m.revision_of: m.release_id for m in erasing.store.list() if m.revision_of}
+    revisions = {m.revision_of: m.release_id for m in DirectoryStore(shop.releases_dir).list() if m.revision_of}
     return forget_in_tracker(open_tracker(uri, session.home), shop.name, person, revisions)
 
 

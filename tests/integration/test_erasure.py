@@ -9,27 +9,37 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features.columns import EventKind
 from features.erasure import read_erased
 from features.errors import UsageError
+from features.dataset import build_dataset
 from features.ingest import ingest_file
 from features.lake import Lake
 from features.person import Person
 from features.scrub import still_named
 from pond.cli.main import main
+from pond.cli.persons import forget_what_came_back
+from pond.cli.session import Session
 from service.control import ControlPlane
 from service.customer_state import Decision, Status
+from service.decide import Command, Decider
 from service.erasure import Erasing, begin, carry_out, person_of
 from service.export import export_archive
 from service.guardian import start_or_join, stop
+from service.journal import partition_of
 from service.keeper import Drain, Moved
 from service.live_erasure import forget, restore_tombstones
-from service.live_state import LiveState, mint_decision_id, now_us
+from service.live_state import LiveState, mint_decision_id, now_us, partition_prefix
+from service.observe import Metrics
 from service.problems import Erased, NotKept
+from service.schemas import RecommendRequest
+from service.serving_set import ServingSet, ServingSets
+from service.spool import Spool
 from service.state_client import connect
 from service.tail import LiveEvent, decode_rows
-from features.columns import EventKind
 from tests import serving, worlds
 from tests.traces import traces_of
+from training.publish import write_keepsakes
 
 WHO = "erase-me 顾客/0001"
 FRIEND = "tea-0"
@@ -80,7 +90,9 @@ def write_files(toy):
     people = [{"customer_id": WHO, "inviter_id": None, "attributes": '{"nickname":"one of a kind"}'},
               {"customer_id": FRIEND, "inviter_id": WHO, "attributes": json.dumps({"met": WHO})}]  # fmt: skip
     (folder / "customers.jsonl").write_text("\n".join(json.dumps(p) for p in people) + "\n")
-    (folder / "bad.jsonl").write_text(json.dumps({"customer_id": WHO, "purpose": "x", "at": "never", "state": "on"}) + "\n")
+    (folder / "bad.jsonl").write_text(
+        json.dumps({"customer_id": WHO, "purpose": "x", "at": "never", "state": "on"}) + "\n"
+    )
     for table, file in (("events", "events.parquet"), ("customers", "customers.jsonl"), ("consents", "bad.jsonl")):
         ingest_file(toy.shop, table, folder / file)
     return folder
@@ -228,15 +240,12 @@ def test_identities_of_one_person_are_erased_together(toy):
     async def story(erasing):
         state = erasing.state
         await state.append_events("toy", [event("a-1", WHO), event("a-2", "other-person-77")])
-        prefix = b"pond:v1:{toy:%d}:" % 0
-        assert prefix
-        from service.journal import partition_of
-        from service.live_state import partition_prefix
-
         key = partition_prefix("toy", partition_of(phone, 16)) + b"c:" + phone.encode()
         await state.client.hset(key, "alias", WHO)
         rows = [("phone", phone, WHO), ("card", "other-person-77", WHO)]
-        erasing.lake.append("identities", pl.DataFrame(rows, schema=["id_type", "id_value", "customer_id"], orient="row"))
+        erasing.lake.append(
+            "identities", pl.DataFrame(rows, schema=["id_type", "id_value", "customer_id"], orient="row")
+        )
         ids = await person_of(erasing, phone)
         await erase(erasing, phone)
         refused = await state.append_events("toy", [event("a-3", phone), event("a-4", "other-person-77")])
@@ -288,6 +297,7 @@ def test_the_archive_holds_everything_and_can_be_read(toy, models, tmp_path):
 
     (tmp_path / "him.zip").write_bytes(run(toy, story))
     with zipfile.ZipFile(tmp_path / "him.zip") as archive:
+
         def lines(name):
             return [json.loads(line) for line in archive.read(name).decode().splitlines()]
 
@@ -322,7 +332,9 @@ def test_the_commands_say_what_they_did_and_refuse_who_is_not_known(toy, models,
 def test_a_short_id_takes_nothing_from_others_that_only_looks_like_it(toy):
     async def story(erasing):
         state = erasing.state
-        await state.append_events("toy", [event("s-1", "7", item="p9"), event("s-2", "8", item="7", order_id="7", props='{"size":"7"}')])
+        await state.append_events(
+            "toy", [event("s-1", "7", item="p9"), event("s-2", "8", item="7", order_id="7", props='{"size":"7"}')]
+        )
         await erase(erasing, "7")
 
     run(toy, story)
@@ -344,3 +356,69 @@ def test_forgetting_is_one_step_and_counts_the_keys(toy):
         assert await forget(erasing.state, "toy", [WHO]) == 0
 
     run(toy, story)
+
+
+def test_a_training_that_read_the_customer_before_the_erasure_leaves_nothing_of_him(toy):
+    """What it publishes afterwards is revised when it ends (`pond train` asks for this in the end, however it ends)."""
+    write_files(toy)
+
+    async def story(erasing):
+        dataset = build_dataset(erasing.lake, "toy", worlds.TIMEZONE)  # what a training has in hand …
+        await erase(erasing)
+        return serving.fitted(dataset)
+
+    models = run(toy, story)
+    toy.publish(models, "r9")  # … and publishes later
+    runs = toy.shop.root / "runs" / "r9"
+    write_keepsakes(toy.releases.load("r9"), runs)
+    home = roots_of(toy, toy.shop.root.parent)
+    assert traces_of(WHO, home)
+    forget_what_came_back(Session.of(home, {}, quiet=True), toy.shop)
+    assert traces_of(WHO, home) == []
+    assert toy.releases.current_id() == "r9-e1"
+    assert FRIEND in toy.releases.load("r9-e1").models.customers.ids
+
+
+def test_a_decision_made_while_the_customer_is_erased_is_made_anew_without_him(toy, models):
+    toy.publish(models, "r1")
+
+    async def story(erasing):
+        sets, metrics = ServingSets(), Metrics()
+        sets.swap(ServingSet.of(toy.shop, toy.releases.load("r1")))
+        spool = Spool(toy.settings.spool)
+
+        class ErasedMeanwhile(LiveState):
+            async def log_decision(self, shop, decision):
+                await forget(erasing.state, "toy", ["tea-3"])
+                return await super().log_decision(shop, decision)
+
+        state = ErasedMeanwhile(erasing.state.client, toy.settings, erasing.control.receipts.key())
+        decider = Decider(sets, state, spool, toy.settings, metrics, now_us)
+        command = Command.of(RecommendRequest(customer_id="tea-3", scene="rebuy", k=3))
+        answer = await decider.decide("toy", command)
+        row = await state.get_decision("toy", answer.decision_id)
+        assert {item.stage for item in answer.items} == {"fallback:popular"}
+        assert row["customer_id"] == "(nobody)"
+        assert "tea-3" not in row["body"]
+
+    run(toy, story)
+
+
+def test_spooled_decisions_of_the_customer_are_taken_out_of_the_spool(toy):
+    async def fill():
+        spool = Spool(toy.settings.spool)
+        for who in (WHO, FRIEND):
+            await spool.append("toy", decision(who).row())
+        spool.close()
+
+    async def story(erasing):
+        await erasing.state.append_events("toy", [event("a-1", WHO)])
+        receipt, _ = await erase(erasing)
+        return receipt
+
+    asyncio.run(fill())
+    receipt = run(toy, story)
+    assert receipt.counts["spooled decisions"] == 1
+    assert traces_of(WHO, toy.settings.home) == []
+    (file,) = toy.settings.spool.iterdir()
+    assert [json.loads(line)["row"]["customer_id"] for line in file.read_text().splitlines()] == [FRIEND]
