@@ -57,12 +57,11 @@ def rewrite_without(lake: Lake, table: str, person: Person, *, fence: bool) -> R
             kept = [new for new, _ in done if new is not None]
             names = {part.name for part in kept}
             old = tuple(part.name for part in parts if part.name not in names)
-            if old or fence:
-                if lake.replace_next(table, number, kept, old, source="erasure") is None:
-                    for part in kept:
-                        if part not in parts:
-                            (directory / part.name).unlink(missing_ok=True)
-                    continue
+            wanted = bool(old) or fence
+            if wanted and lake.replace_next(table, number, kept, old, source="erasure") is None:
+                for part in set(kept) - set(parts):
+                    (directory / part.name).unlink(missing_ok=True)
+                continue
             files = _delete(directory, there, names)
             counts = [count for _, count in done]
             return Rewritten(sum(c.removed for c in counts), sum(c.changed for c in counts), files)

@@ -1,9 +1,9 @@
-"""A person in data that is not only his: which rows are about him, and other people's rows without their mention of him.
+"""A person in data that is not only his: the rows about him, and other people's rows without their mention of him.
 
-Whose a row is says its `customer_id`. Others may name him as their inviter or advisor, or in a shop's own columns, which
-are JSON. There a value is taken for him when the name of its field says so or when the id is telling; an id of a few
-letters or digits stands in other people's rows by chance (a product, a price), and taking those away would destroy what
-is theirs.
+Whose a row is says its `customer_id`. Others may name him as their inviter or advisor, or in a shop's own columns,
+which are JSON. There a value is taken for him when the name of its field says so or when the id is telling; an id of a
+few letters or digits stands in other people's rows by chance (a product, a price), and taking those away would destroy
+what is theirs.
 """
 
 import json

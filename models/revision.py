@@ -1,8 +1,8 @@
 """Revisions: the same models without somebody who was erased on request.
 
-The person's id, attributes, history and every row about him alone are gone; all others keep their indexes, histories and
-rows to the bit. What was only counted over all customers (how often a product is bought, which follows which) stays as
-it was fitted: nobody can be read back from it. Where customers vote for each other by likeness (`userknn`,
+The person's id, attributes, history and every row about him alone are gone; all others keep their indexes, histories
+and rows to the bit. What was only counted over all customers (how often a product is bought, which follows which) stays
+as it was fitted: nobody can be read back from it. Where customers vote for each other by likeness (`userknn`,
 `next_basket`) his vote is gone, as if he had never been among the neighbours.
 """
 

@@ -183,7 +183,7 @@ class ControlPlane:
         return Receipts(self.engine)
 
     def erased(self, shop: str) -> Erased:
-        """Whom a shop has erased, as digests: what the tombstones of a live state that was emptied are made of again."""
+        """Whom a shop has erased, as digests: what the tombstones of an emptied live state are made of again."""
         return self.receipts.erased(shop)
 
     def close(self) -> None:

@@ -291,7 +291,8 @@ def _body(
         for item, pick in zip(answer.items, slate.picks, strict=True)
     ]
     said = {
-        "request": _wire(command, known), "now": known.now, "release": manifest.release_id, "config": manifest.config_digest,
+        "request": _wire(command, known), "now": known.now, "release": manifest.release_id,
+        "config": manifest.config_digest,
         "catalogue": known.serving.catalogue, "read": None if state is None else {
             "status": state.status.value, "epoch": state.epoch, "last_id": state.last_id,
             "versions": {name.decode(): value.decode() for name, value in state.versions.items()},

@@ -1,8 +1,8 @@
 """Erasing a person: the steps in their order, each of which may be run again (ADR 10).
 
-First the receipt and the tombstones, so that nothing comes back while the rest goes on; then the journal, the lake, the
-files, the releases, the state server's own files. What training keeps elsewhere (MLflow) is `training/forget.py`'s part;
-`pond erase` runs both, and only then is the receipt `done`.
+First the receipt and the tombstones, so that nothing comes back while the rest goes on; then the journal, the lake,
+the files, the releases, the state server's own files. What training keeps elsewhere (MLflow) is done by
+`training/forget.py`; `pond erase` runs both, and only then is the receipt `done`.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from models.release_store import DirectoryStore
 from service.control import ControlPlane
 from service.files_of import LOCK, FilesOf
 from service.journal import EntryType
-from service.keeper import Drain
 from service.keeper import TABLES as JOURNAL_TABLES
+from service.keeper import Drain
 from service.live_erasure import aliases_of, clean_profiles, forget, mentions, remove_entries
 from service.live_state import LiveState
 from service.problems import NotKept
@@ -90,8 +90,8 @@ async def begin(erasing: Erasing, ids: list[str], actor: str) -> Receipt:
 async def person_of(erasing: Erasing, customer_id: str) -> list[str]:
     """Return all ids of a person, the canonical one first.
 
-    Identities say which ids may be his, the live state which of them are; when an erasure has already taken them from the
-    live state, its receipt says it.
+    Identities say which ids may be his, the live state which of them are; when an erasure has already taken them from
+    the live state, its receipt says it.
     """
     state, name = erasing.state, erasing.shop.name
     canonical = (await state.read(name, customer_id)).customer_id
@@ -132,14 +132,15 @@ def _is_on_disk(erasing: Erasing, person: Person) -> bool:
         is_named = pl.any_horizontal(*(pl.col(name).is_in(list(person.ids)) for name in named)) if named else None
         if is_named is not None and erasing.lake.scan(table).filter(is_named).head(1).collect().height:
             return True
-    return any(
-        any(one in load_release(erasing.store.root / m.release_id, verify=False).models.customers.ids for one in person.ids)
-        for m in erasing.store.list()
-    )  # fmt: skip
+    for manifest in erasing.store.list():
+        known = load_release(erasing.store.root / manifest.release_id, verify=False).models.customers.ids
+        if any(one in known for one in person.ids):
+            return True
+    return False
 
 
 async def carry_out(erasing: Erasing, ids: list[str]) -> Outcome:
-    """Remove a person whose erasure has begun from everything the service keeps; safe to run again after any failure."""
+    """Remove a person whose erasure has begun from all that the service keeps; safe to run again after any failure."""
     person, counts, name = Person.of(ids), Counter[str](), erasing.shop.name
     async with _alone(erasing.shop):
         counts["live keys"] += await forget(erasing.state, name, ids)

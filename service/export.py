@@ -27,12 +27,12 @@ README: Final = """这个压缩包里是店铺"{shop}"保存的关于一位顾�
 Everything the shop "{shop}" keeps about one customer.
 
 ids.json          这位顾客的所有编号  all ids of this customer
-<table>.jsonl     店铺数据表中属于他的记录，每行一条  his rows of the shop's tables, one a line (times: UTC microseconds)
+<table>.jsonl     数据表中属于他的记录  his rows of the shop's tables, one a line (times: UTC microseconds)
 live.json         实时状态：最近行为、画像、授权  live state: recent events, profile, consents
-releases.jsonl    模型对他的了解  what each trained release knows of him
-embeddings.jsonl  训练时保存的向量（MLflow 中的副本与此相同）  vectors kept by training (MLflow's copies are the same)
+releases.jsonl    各模型版本对他的了解  what each trained release knows of him
+embeddings.jsonl  训练时保存的向量（MLflow 中的副本与此相同）  vectors kept by training, as in MLflow
 rejects.jsonl     未能导入、但提到他的行  rows that could not be read in but name him
-named_by.json     有多少其他顾客把他列为邀请人或导购  how many other customers name him as inviter or advisor
+named_by.json     有多少顾客把他列为邀请人或导购  how many customers name him as inviter or advisor
 """
 
 

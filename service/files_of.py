@@ -1,4 +1,4 @@
-"""What a shop keeps in files beside its lake, and its releases: cleaned of a person, or of whom an old process brought back."""
+"""A shop's files beside its lake, and its releases: cleaned of a person, or of whom an old process brought back."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

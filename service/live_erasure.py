@@ -29,8 +29,8 @@ class Mention:
 async def forget(state: LiveState, shop: str, ids: Sequence[str]) -> int:
     """Set a person's tombstones and delete his keys, each id in one step; return how many keys went.
 
-    From here on his events, profile and consents are refused, nothing of him is read, and a decision made of him that is
-    not logged yet is made anew without him.
+    From here on his events, profile and consents are refused, nothing of him is read, and a decision made of him that
+    is not logged yet is made anew without him.
     """
     script, gone = Script(scripts.FORGET), 0
     for customer_id in ids:
@@ -80,7 +80,7 @@ async def entries(state: LiveState, shop: str, partition: str) -> AsyncIterator[
 
 
 def unnamed(person: Person, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return somebody else's row without its mention of a person; JSON columns keep their text where nothing changes."""
+    """Return somebody else's row without its mention of a person; JSON that does not name him keeps its text."""
     clean: dict[str, Any] = {}
     for name, value in row.items():
         if name in ("inviter_id", "advisor_id") and value in person.ids:

@@ -1,7 +1,7 @@
 """Receipts of erasures, kept without personal data: an id stands here only as its digest under the home's key.
 
-The table is the truth about who was erased. `shops/<shop>/erased.json` and the live state's sets are copies, made before
-anything is removed and made again by `erased()` when one of them is lost.
+The table is the truth about who was erased. `shops/<shop>/erased.json` and the live state's sets are copies, made
+before anything is removed; `erased()` is what they are made of again when one is lost.
 """
 
 import secrets
@@ -73,7 +73,7 @@ class Receipts:
         self._engine = engine
 
     def key(self) -> bytes:
-        """Return the home's key for digests of erased ids; made once, and never changed: digests could not be compared."""
+        """Return the home's key for digests of erased ids; made once and never changed: digests are compared."""
         wanted = sa.select(_SECRETS.c.value).where(_SECRETS.c.name == _KEY)
         with database_errors():
             with self._engine.connect() as db:

@@ -98,8 +98,8 @@ return {'ok', epoch, fields, meta, fresh(KEYS[2]), fresh(KEYS[3])}
 """
 )
 
-# KEYS journal, meta, decision, erased; ARGV fresh epoch, digest, journal bytes, seconds an id is remembered, digest of the
-# customer id.
+# KEYS journal, meta, decision, erased; ARGV fresh epoch, digest, journal bytes, seconds an id is remembered, digest of
+# the customer id.
 LOG_DECISION: Final = """#!lua
 if redis.call('SISMEMBER', KEYS[4], ARGV[5]) == 1 then return 'E' end
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
@@ -113,7 +113,8 @@ redis.call('SET', KEYS[3], ARGV[2] .. id, 'EX', ARGV[4])
 return id
 """
 
-# KEYS journal, meta, customer, erased; ARGV fresh epoch, journal bytes, live field, live value, digest of the customer id.
+# KEYS journal, meta, customer, erased; ARGV fresh epoch, journal bytes, live field, live value, digest of the customer
+# id.
 PUT_CUSTOMER: Final = """#!lua
 if redis.call('SISMEMBER', KEYS[4], ARGV[#ARGV]) == 1 then return 'E' end
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
@@ -124,8 +125,8 @@ redis.call('HSET', KEYS[3], ARGV[3], ARGV[4], 'last', id)
 return id
 """
 
-# KEYS journal, meta, customer, erased; ARGV fresh epoch, journal bytes, field, time (µs), state, live value, purpose, digest
-# of the customer id.
+# KEYS journal, meta, customer, erased; ARGV fresh epoch, journal bytes, field, time (µs), state, live value, purpose,
+# digest of the customer id.
 # The word with the later time holds; of two at the same time, `off` (the strictest) does.
 PUT_CONSENT: Final = """#!lua
 if redis.call('SISMEMBER', KEYS[4], ARGV[#ARGV]) == 1 then return 'E' end

@@ -113,7 +113,7 @@ class Spool:
 def clean_spool(directory: Path, shop: str, person: Person) -> int:
     """Take a person's decisions out of the spools of a shop, and return how many lines that were.
 
-    A file whose worker lives is replayed by it as soon as the state server answers, and then is gone: this waits for it.
+    A file whose worker lives is replayed by it as soon as the state server answers, and then gone: this waits for it.
     """
     gone, deadline = 0, time.monotonic() + REPLAYED_SECONDS
     for path in sorted(directory.glob(f"*{SUFFIX}")):

@@ -1,4 +1,4 @@
-"""Looking for an id in every file below a directory: raw bytes, decoded Parquet cells, arrays, archives, JSON escapes."""
+"""Looking for an id in every file below a directory: raw bytes, Parquet cells, arrays, archives, JSON escapes."""
 
 import gzip
 import io

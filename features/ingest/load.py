@@ -15,9 +15,9 @@ from features.arrays import UInt8s
 from features.contracts import FROM_FILES, Table, table_named
 from features.erasure import Erased, read_erased
 from features.errors import UsageError
-from features.ingest.forgotten import without_erased, without_erased_texts
 from features.ingest.csv_rows import csv_batches
 from features.ingest.event_ids import EventNamer
+from features.ingest.forgotten import without_erased, without_erased_texts
 from features.ingest.json_rows import json_batches
 from features.ingest.known import Found, KnownRows, hashes_of, known_in_lake, latest_in_lake
 from features.ingest.mapping import TableMapping
@@ -97,8 +97,8 @@ def ingest_file(
     stamp = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%S%f")
     rejects = RejectWriter(shop.rejects_dir, f"{table}-{stamp}")
     size = path.stat().st_size
-    # One file of a table at a time: two would find each other's rows unknown. Whom the shop has erased is read under the
-    # same lock, so that an erasure either finds this file's rows in the lake or is seen here.
+    # One file of a table at a time: two would find each other's rows unknown. Whom the shop has erased is read under
+    # the same lock, so that an erasure either finds this file's rows in the lake or is seen here.
     with held(lake.root / table / INGEST_LOCK), lake.writer(table) as writer:
         load = _Load(contract, path, mapping or TableMapping(), shop.timezone, moment, lake)
         load.erased = read_erased(shop)

@@ -1,4 +1,4 @@
-"""What a source must forget of a customer who is erased (`models.seams.Forgetting`), asked of every line of the catalogue."""
+"""What a source must forget of an erased customer (`models.seams.Forgetting`), asked of every line of the catalogue."""
 
 from dataclasses import fields, is_dataclass, replace
 from functools import cache

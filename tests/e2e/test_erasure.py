@@ -1,4 +1,4 @@
-"""A person leaves: real commands, real service processes, MLflow; then every file under POND_HOME is decoded and searched."""
+"""A person leaves: real commands, real processes, MLflow; then every file under POND_HOME is decoded and searched."""
 
 import json
 import os
@@ -56,14 +56,17 @@ def shop(tmp_path_factory):
     quick = [w for s in ("bootstrap_samples=100", "workers=1", "gate='off'") for w in ("--set", f"training.{s}")]
     assert main(["train", "--shop", "tea", *quick, *at]) == 0
     store = DirectoryStore(home / "shops/tea/releases")
+    _publish_again(store)
+    for who in (BY_HTTP, BY_COMMAND):
+        assert traces_of(who, home)
+    return folder
+
+
+def _publish_again(store):
     first = store.load(store.current_id())
     facts = first.manifest.model_dump(include={"shop", "created_at", "dataset_digest", "watermarks"})
     store.publish("r-again", lambda path: write_release(first.models, path, facts | {"release_id": "r-again"}))
     store.promote("r-again")
-    del first
-    for who in (BY_HTTP, BY_COMMAND):
-        assert traces_of(who, home)
-    return folder
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from features.columns import EventKind
+from features.dataset import build_dataset
 from features.erasure import read_erased
 from features.errors import UsageError
-from features.dataset import build_dataset
 from features.ingest import ingest_file
 from features.lake import Lake
 from features.person import Person
@@ -140,11 +140,11 @@ def test_nothing_of_an_erased_customer_is_left_in_any_file_and_others_keep_their
         drain = Drain(erasing.state.client, "toy", erasing.lake, toy.shop.rejects_dir, 16)
         await drain.run()
         await erasing.state.append_events("toy", [event("l-3", WHO)])
-        return made, await erase(erasing), await erasing.state.get_decision("toy", made.decision_id)
+        return await erase(erasing), await erasing.state.get_decision("toy", made.decision_id)
 
     home = roots_of(toy, folder)
     assert traces_of(WHO, home)
-    made, (receipt, done), shown = run(toy, story)
+    (receipt, done), shown = run(toy, story)
     assert (receipt.state, done.waiting, shown) == ("done", (), None)
     assert receipt.counts["rows of events"] == 5
     assert receipt.counts["rows of decisions"] == 1

@@ -42,7 +42,9 @@ def store(tmp_path, models):
 
 def slates(models, customers):
     return [
-        models.pipeline.recommend(Request(models.query(models.customers.ids.idx(who), worlds.day(41)), scene, 8), models.items)
+        models.pipeline.recommend(
+            Request(models.query(models.customers.ids.idx(who), worlds.day(41)), scene, 8), models.items
+        )
         for who in customers
         for scene in models.config.all_scenes
     ]  # fmt: skip
