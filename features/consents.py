@@ -5,7 +5,7 @@ one holds, of two at the same moment `off` does: the stricter. Nothing said mean
 refused, and no message may be sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
@@ -85,6 +85,14 @@ class Refusals:
         """Take them from a dataset."""
         known = sorted(refused.items())
         return cls(IdMap.of(who for who, _ in known), np.array([at for _, at in known], np.int64))
+
+    def without(self, ids: Collection[str]) -> Self:
+        """Return them without some customers; the same object when none of them is here."""
+        stays = np.array([who not in ids for who in self.ids.texts], np.bool_)
+        if stays.all():
+            return self
+        texts = [who for who, kept in zip(self.ids.texts, stays, strict=True) if kept]
+        return type(self)(IdMap.of(texts), self.at[stays])
 
     def at_of(self, customer_id: str) -> int | None:
         """Return when a customer refused, None who did not."""

@@ -15,6 +15,7 @@ from features.clock import quietest_hour
 from features.columns import EVENT_KINDS, EventKind, ItemKind
 from features.consents import END_OF_TIME, refusals
 from features.contracts import Tables
+from features.erasure import NOBODY_ERASED, Erased, erased_customers
 from features.history import Histories
 from features.identities import canonical_ids, with_canonical_ids
 from features.ids import IdMap
@@ -166,13 +167,14 @@ _PLAIN_KINDS: Final = {
 
 
 def build_dataset(
-    tables: Tables, shop: str, timezone: str, as_of: int | None = None, *, obeys_later_words: bool = False
-) -> Dataset:
+    tables: Tables, shop: str, timezone: str, as_of: int | None = None, erased: Erased = NOBODY_ERASED,
+    *, obeys_later_words: bool = False,
+) -> Dataset:  # fmt: skip
     """Build the snapshot of a shop at `as_of` (UTC µs; default: just after its last event, or its last product).
 
-    Whose personalization is off enters no fit: his events and attributes are left out. Without `as_of` the last word
-    known decides, whenever it was said; with it the last word before, or with `obeys_later_words` the last one all the
-    same: a release that is trained today obeys who refused today, whatever moment it looks back to.
+    Whose personalization is off, and who was `erased`, enters no fit: his events and attributes are left out. Without
+    `as_of` the last word known decides, whenever it was said; with it the last word before, or with `obeys_later_words`
+    the last one all the same: a release trained today obeys who refused today, whatever moment it looks back to.
     The ids of one person are one customer: histories are joined in (at, event_id) order, and of the profiles the one
     under the canonical id goes before those of the others.
     Events without an item (an open, a visit) are not part of any item's history and stay in the lake.
@@ -180,12 +182,13 @@ def build_dataset(
     """
     canonical = canonical_ids(tables)
     said = refusals(tables, END_OF_TIME if as_of is None or obeys_later_words else as_of)
-    refused = dict(said.iter_rows())
+    refused = {who: at for who, at in said.iter_rows() if who not in erased}
     if as_of is None:
         as_of = _just_after_everything(tables)
+    left_out = [*refused, *erased_customers(tables, erased)]
     events = with_canonical_ids(tables.scan("events"), canonical)
-    events = events.filter((pl.col(c.AT) < as_of) & ~pl.col(c.CUSTOMER_ID).is_in(list(refused)))
-    profiles = _profiles(tables, canonical).filter(~pl.col(c.CUSTOMER_ID).is_in(list(refused)))
+    events = events.filter((pl.col(c.AT) < as_of) & ~pl.col(c.CUSTOMER_ID).is_in(left_out))
+    profiles = _profiles(tables, canonical).filter(~pl.col(c.CUSTOMER_ID).is_in(left_out))
     customers = _entities(profiles, c.CUSTOMER_ID, events, as_of)
     items = {
         kind: _entities(tables.scan(table), key, events.filter(pl.col(c.ITEM_KIND) == kind.name), as_of, c.ITEM_ID)

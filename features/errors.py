@@ -8,6 +8,7 @@
     │   └── ChecksFailed         `pond check` found failures
     ├── GateRefused              a release that does not beat what it must beat            (exit 4)
     ├── ReleaseError             a release that cannot be used                             (exit 5)
+    │   ├── LakeRewritten        the lake was rewritten while it was read
     │   └── ArtifactCorrupt      a file of a release or of the lake is not what was written
     ├── StorageFull              the disk (or the state server's memory) is full           (exit 3)
     └── ServiceUnreachable       the service or its state server does not answer           (exit 6)
@@ -76,6 +77,16 @@ class GateRefused(PondError):
 
 class ReleaseError(PondError):
     """A release that cannot be used."""
+
+
+class LakeRewritten(ReleaseError):
+    """A table of the lake was rewritten (somebody was erased on request) while it was being read."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        super().__init__(
+            f"The table {table} was rewritten while it was read, because a customer was erased; run the command again."
+        )
 
 
 class ArtifactCorrupt(ReleaseError):

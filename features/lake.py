@@ -24,7 +24,7 @@ import polars as pl
 
 from features.contracts import Table, table_named
 from features.durable import storage_errors, sync_directory, write_synced
-from features.errors import ArtifactCorrupt, ReleaseError
+from features.errors import ArtifactCorrupt, LakeRewritten, ReleaseError
 
 COMPACTION: Final = "compaction"  # the source of a commit that merges parts
 PART_ROWS: Final = 500_000
@@ -154,15 +154,17 @@ class Lake:
 
     def batches(self, table: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the committed rows part by part: memory is bounded by one part."""
-        schema = table_named(table).schema
         for part in self.parts(table):
-            rows = pl.scan_parquet(self._verify(table, part), schema=schema, glob=False, missing_columns="insert")
-            yield rows.select(columns).collect()
+            yield self.scan_part(table, part).select(columns).collect()
 
-    def read_part(self, table: str, part: Part) -> pl.DataFrame:
-        """Return the rows of one part."""
-        path, schema = self._verify(table, part), table_named(table).schema
-        return pl.scan_parquet(path, schema=schema, glob=False, missing_columns="insert").collect()
+    def scan_part(self, table: str, part: Part) -> pl.LazyFrame:
+        """Return the rows of one part, with the columns and types of the contract."""
+        schema = table_named(table).schema
+        return pl.scan_parquet(self._verify(table, part), schema=schema, glob=False, missing_columns="insert")
+
+    def last_number(self, table: str) -> int:
+        """Number of the latest commit, 0 before the first."""
+        return len(self._numbers(table))
 
     def parts(self, table: str) -> tuple[Part, ...]:
         """The parts readers see now, in the order of commits."""
@@ -237,6 +239,15 @@ class Lake:
         commit = Commit(number, tuple(added), format_version=version, source=source, meta=dict(meta or {}))
         return commit if self._try_commit(table, commit) else None
 
+    def replace_next(
+        self, table: str, number: int, visible: Sequence[Part], removed: Sequence[str], *, source: str = "",
+        meta: Mapping[str, Any] | None = None,
+    ) -> Commit | None:  # fmt: skip
+        """Let readers see exactly `visible` from commit `number` on, or return None when that number was taken."""
+        version = table_named(table).format_version
+        commit = Commit(number, tuple(visible), tuple(removed), number - 1, version, source, dict(meta or {}))
+        return commit if self._try_commit(table, commit) else None
+
     def compact(self, table: str, describe: Describe | None = None) -> Commit | None:
         """Merge small parts into large ones in one commit that also spares readers the older log entries.
 
@@ -282,7 +293,7 @@ class Lake:
         return removed
 
     def _merge(self, table: str, group: Sequence[Part]) -> Part:
-        frame = pl.concat([self.read_part(table, part) for part in group])
+        frame = pl.concat([self.scan_part(table, part).collect() for part in group])
         return self.write_part(table, frame)
 
     def _numbers(self, table: str) -> list[int]:
@@ -341,6 +352,10 @@ class Lake:
                 raise ArtifactCorrupt(str(path), f"has {path.stat().st_size} bytes instead of {part.size}")
             if part.name not in self._verified and _digest(path.read_bytes()) != part.digest:
                 raise ArtifactCorrupt(str(path), "is not what was written")
+        except FileNotFoundError as error:
+            if part not in self.parts(table):
+                raise LakeRewritten(table) from error
+            raise ArtifactCorrupt(str(path), "is missing") from error
         except OSError as error:
             raise ArtifactCorrupt(str(path), f"cannot be read ({error.strerror})") from error
         self._verified.add(part.name)

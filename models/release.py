@@ -37,6 +37,7 @@ from models.artifact import load_value, save_value
 from models.catalogue import SOURCES
 from models.config import PipelineConfig, SceneConfig
 from models.items import ItemTable
+from models.mount import Mount
 from models.pipeline import Pipeline
 from models.query import NO_ITEMS, Query
 from models.rank.blend import LearnedBlend
@@ -63,6 +64,7 @@ class Manifest(BaseModel):
     watermarks: dict[str, str] = Field(default_factory=dict, description="Last journal entry contained, by partition")
     dataset_digest: str
     config_digest: str
+    revision_of: str = Field("", description="The release it took the place of when a customer was erased")
     content_digest: str = Field(description="Over all files but this one: equal trainings have equal digests")
     git_sha: str = ""
     metrics: dict[str, float] = Field(default_factory=dict)
@@ -169,11 +171,12 @@ class Models:
 
 @dataclass(frozen=True, eq=False)
 class Release:
-    """A release on disk with its models mapped into memory."""
+    """A release on disk with its models mapped into memory; while it is held, its directory is not removed."""
 
     directory: Path
     manifest: Manifest
     models: Models = field(repr=False)
+    mount: Mount | None = field(default=None, repr=False)
 
 
 def write_release(models: Models, directory: Path, facts: Mapping[str, Any]) -> Manifest:
@@ -228,6 +231,7 @@ def read_manifest(directory: Path) -> Manifest:
 def load_release(directory: Path, *, verify: bool = True) -> Release:
     """Map a release into memory; with `verify` every file is compared with its checksum first."""
     manifest = read_manifest(directory)
+    mount = Mount.of(directory / MANIFEST)
     if verify:
         verify_files(directory, manifest)
     try:
@@ -246,7 +250,7 @@ def load_release(directory: Path, *, verify: bool = True) -> Release:
         {p.name: load_value(RankerModel, p) for p in sorted((directory / "rankers").glob("*"))},
         _read_blends(directory / BLENDS), manifest.day_starts, _read_refusals(directory / "refusals"),
     )  # fmt: skip
-    return Release(directory, manifest, models)
+    return Release(directory, manifest, models, mount)
 
 
 def _read_refusals(directory: Path) -> Refusals:

@@ -8,20 +8,23 @@ releases/
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fcntl import LOCK_EX, LOCK_UN, flock
+from fcntl import LOCK_EX, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from features.errors import ArtifactCorrupt, ReleaseError
-from models.release import Manifest, Release, load_release, read_manifest, verify_files
+from models.mount import is_mounted
+from models.release import MANIFEST, Manifest, Release, load_release, read_manifest, verify_files
 
 POINTER: Final = "CURRENT"
 REMEMBERED: Final = 20
+POLL_SECONDS: Final = 0.05
 
 
 class ReleaseStore(Protocol):
@@ -70,14 +73,15 @@ class DirectoryStore:
         final, writing = self.root / release_id, self.root / f".writing-{release_id}"
         if final.exists():
             raise ReleaseError(f"A release {release_id} exists already; releases are never written twice.")
-        shutil.rmtree(writing, ignore_errors=True)
-        try:
-            write(writing)
-            _make_durable(writing)
-            writing.rename(final)
-        except BaseException:
+        with self._writing():
             shutil.rmtree(writing, ignore_errors=True)
-            raise
+            try:
+                write(writing)
+                _make_durable(writing)
+                writing.rename(final)
+            except BaseException:
+                shutil.rmtree(writing, ignore_errors=True)
+                raise
         _fsync(self.root)
         return load_release(final)
 
@@ -123,6 +127,50 @@ class DirectoryStore:
         """Return the manifests of all complete releases, oldest first."""
         found = [read_manifest(p.parent) for p in self.root.glob("[!.]*/manifest.json")]
         return sorted(found, key=lambda m: (m.created_at, m.release_id))
+
+    def supersede(self, release_id: str, revision: str) -> None:
+        """Let a revision take a release's place wherever the pointer names it: serving, and to be rolled back to."""
+        with self._locked():
+            pointer = self._pointer()
+            names = [revision if r == release_id else r for r in (pointer.release_id, *pointer.previous)]
+            if names != [pointer.release_id, *pointer.previous]:
+                before = tuple(dict.fromkeys(r for r in names[1:] if r and r != names[0]))
+                self._flip(_Pointer(release_id=names[0], previous=before))
+
+    def remove(self, release_id: str, wait_s: float) -> bool:
+        """Delete a release that the pointer does not name, once nobody has it mounted; False after `wait_s` in vain."""
+        directory, deadline = self.root / release_id, time.monotonic() + wait_s
+        if release_id in (self._pointer().release_id, *self._pointer().previous):
+            raise ReleaseError(f"{release_id} serves, or may be rolled back to; it cannot be removed.")
+        while is_mounted(directory / MANIFEST):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        if directory.is_dir():
+            removing = self.root / f".removing-{release_id}"
+            directory.rename(removing)  # nobody sees half a release
+            shutil.rmtree(removing)
+            _fsync(self.root)
+        return True
+
+    def sweep_unfinished(self) -> int:
+        """Delete what publishing or removing left behind when it was killed; waits for a publication that goes on."""
+        with self._writing(LOCK_EX):
+            found = [*self.root.glob(".writing-*"), *self.root.glob(".removing-*")]
+            for path in found:
+                shutil.rmtree(path)
+        return len(found)
+
+    @contextmanager
+    def _writing(self, how: int = LOCK_SH) -> Iterator[None]:
+        """Hold the directory's own lock: shared to write a release, alone to sweep."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.root, os.O_RDONLY)
+        try:
+            flock(folder, how)
+            yield
+        finally:
+            os.close(folder)
 
     def _pointer(self) -> _Pointer:
         try:

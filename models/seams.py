@@ -5,6 +5,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from features.arrays import Float32s, Int32s, Int64s
 from models.arrivals import Arrivals
+from models.forgetting import Gone
 from models.query import Candidates, Query
 from models.rank.attribution import Grounds
 
@@ -100,4 +101,16 @@ class Growing(CandidateSource, Protocol):
 
     def grown(self, arrivals: Arrivals) -> Self:
         """Return the source that knows them too; this one stays as it is."""
+        ...
+
+
+@runtime_checkable
+class Forgetting(CandidateSource, Protocol):
+    """A source that holds something of single customers: rows, columns, attributes that only they have.
+
+    Whoever holds nothing of the kind need not be one; the conformance tests find a source that does and is not.
+    """
+
+    def without(self, gone: Gone) -> Self:
+        """Return the source with nothing of them left; what it holds of others stays the same to the bit."""
         ...

@@ -14,7 +14,7 @@ from service.door import Door
 from service.live_state import now_us
 from service.observe import Metrics, configure_logs, telemetry
 from service.problems import install_problems
-from service.routes import admin, catalogue, customers, decisions, events, health
+from service.routes import admin, catalogue, customers, decisions, events, health, personal
 from service.schemas import EventIn
 from service.settings import ServiceSettings
 from service.worker import LifespanState, opened_worker
@@ -43,7 +43,8 @@ def create_app(settings: ServiceSettings, clock: Callable[[], int] = now_us) -> 
         title=TITLE, version=VERSION, description=DESCRIPTION, lifespan=lifespan,
         telemetry=telemetry(settings.otlp_endpoint), redirect_slashes=False,
     )  # fmt: skip
-    for theme in (decisions, events, catalogue, customers, admin, health):
+    # Personal before customers: `/customers/{id:path}` would take `…/data` for a part of the id.
+    for theme in (decisions, events, catalogue, personal, customers, admin, health):
         app.include_router(theme.router)
     install_problems(app)
     app.add_middleware(

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
-from features.errors import ReleaseError, ServiceUnreachable, StorageFull, UsageError
+from features.erasure import Erased
+from features.errors import ReleaseError, ServiceUnreachable, UsageError
 from features.ids import validated_shop_name
+from service import receipts
+from service.database import database_errors as _errors
+from service.receipts import Receipts
 from service.settings import ServiceSettings
 
 FORMAT_VERSION: Final = 1
@@ -109,6 +113,7 @@ class ControlPlane:
         with _errors(), self.engine.begin() as db:
             _begin_writing(db)
             _SCHEMA.create_all(db)
+            receipts.SCHEMA.create_all(db)
             version = db.scalar(sa.select(_FORMAT.c.version))
             if version is None:
                 db.execute(_FORMAT.insert().values(version=FORMAT_VERSION))
@@ -172,9 +177,27 @@ class ControlPlane:
         with _errors(), self.engine.connect() as db:
             return [AuditRow(r.at, r.actor, r.shop, r.action, r.details) for r in db.execute(query)]
 
+    @property
+    def receipts(self) -> Receipts:
+        """Erasures: whom which shop has erased, and what became of it."""
+        return Receipts(self.engine)
+
+    def erased(self, shop: str) -> Erased:
+        """Whom a shop has erased, as digests: what the tombstones of an emptied live state are made of again."""
+        return self.receipts.erased(shop)
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def key_of_erasures(settings: ServiceSettings) -> bytes:
+    """Return the key by whose digests erased customers are known, for a process that needs nothing else from here."""
+    control = ControlPlane.open(settings)
+    try:
+        return control.receipts.key()
+    finally:
+        control.close()
 
 
 def _key(row: sa.Row[Any]) -> Key:
@@ -224,16 +247,3 @@ def _begin_writing(db: sa.Connection) -> None:
     """Take SQLite's write lock before looking: two commands that start together must not both make the tables."""
     if db.dialect.name == "sqlite":
         db.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-class _errors:  # noqa: N801 - reads as a statement: `with _errors():`
-    """Turn the database's failures into Pond's."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OperationalError):
-            if "full" in str(error.orig):
-                raise StorageFull("The disk of the control database is full; make room and try again.") from error
-            raise ServiceUnreachable(f"The control database does not answer ({error.orig}); try again.") from error

@@ -20,7 +20,7 @@ from features.ids import stable_hash
 from models.pipeline import Filters, Request, Slate
 from models.query import Query
 from models.release import Models
-from service.customer_state import CustomerState, Decision, Status
+from service.customer_state import CustomerState, Decision, Outcome, Status
 from service.from_lake import LakeWords
 from service.journal import EntryType, id_key
 from service.live_state import LiveState, mint_decision_id
@@ -113,6 +113,11 @@ class Decider:
         StorageFull
             Neither the state server nor the disk can keep the decision; what cannot be logged is not answered.
         """
+        while (answer := await self._decide_once(shop, command, is_away=is_away)) is None:
+            pass  # the customer was erased between the read and the log: what was made of him is not shown
+        return answer
+
+    async def _decide_once(self, shop: str, command: Command, *, is_away: bool) -> RecommendAnswer | None:
         # 1. One reference to what serves.
         serving = self._sets.of(shop)
         if command.scene not in serving.pipeline.scenes:
@@ -133,7 +138,8 @@ class Decider:
         answer = _answer(decision_id, command, known, slate)
         body = _body(command, known, slate, answer, explore={"share": share, "seed": seed})
         decision = Decision(decision_id, who, known.now, command.scene, known.serving.release_id, body)
-        await self._log(shop, decision, is_reachable=known.state is not None)
+        if await self._log(shop, decision, is_reachable=known.state is not None) == "rejected":
+            return None
         stages = [pick.stage for pick in slate.picks]
         self._metrics.count_answer(shop, command.scene, stages, _causes(command, known, slate))
         return answer
@@ -176,20 +182,21 @@ class Decider:
                 return base
             return self._sets.refresh(await with_live_catalogue(base, self._state))
 
-    async def _log(self, shop: str, decision: Decision, *, is_reachable: bool) -> None:
+    async def _log(self, shop: str, decision: Decision, *, is_reachable: bool) -> Outcome:
         if is_reachable:
             try:
-                await self._state.log_decision(shop, decision)
+                return await self._state.log_decision(shop, decision)
             except (ServiceUnreachable, StorageFull):
-                self._metrics.count_spooled(shop)
-            else:
-                return
-        else:
-            self._metrics.count_spooled(shop)
+                pass
+        self._metrics.count_spooled(shop)
         await self._spool.append(shop, decision.row())
+        return "stored"
 
     async def replay_spool(self) -> int:
-        """Put the decisions made while the state server was away into the journal; return how many."""
+        """Put the decisions made while the state server was away into the journal; return how many.
+
+        Those of a customer who was erased since are refused there, and go with their file.
+        """
 
         async def log(shop: str, row: Mapping[str, Any]) -> None:
             kept = {name: row[name] for name in ("decision_id", "customer_id", "at", "scene", "release")}
@@ -300,6 +307,13 @@ def _answer(decision_id: str, command: Command, known: Known, slate: Slate) -> R
     )  # fmt: skip
 
 
+def _wire(command: Command, known: Known) -> Mapping[str, Any]:
+    """Return the request as it is logged: without the id of a customer who was erased."""
+    if known.state is None or known.state.status is not Status.gone:
+        return command.wire
+    return {name: value for name, value in command.wire.items() if name != "customer_id"}
+
+
 def _body(
     command: Command, known: Known, slate: Slate, answer: RecommendAnswer, explore: Mapping[str, Any]
 ) -> bytes:  # fmt: skip
@@ -310,7 +324,8 @@ def _body(
         for item, pick in zip(answer.items, slate.picks, strict=True)
     ]
     said = {
-        "request": command.wire, "now": known.now, "release": manifest.release_id, "config": manifest.config_digest,
+        "request": _wire(command, known), "now": known.now, "release": manifest.release_id,
+        "config": manifest.config_digest,
         "catalogue": known.serving.catalogue, "read": None if state is None else {
             "status": state.status.value, "epoch": state.epoch, "last_id": state.last_id,
             "versions": {name.decode(): value.decode() for name, value in state.versions.items()},

@@ -26,6 +26,7 @@ from features.shop import Shop
 from models.artifact import load_value
 from models.release import EntityTable
 from models.release_store import DirectoryStore
+from service.control import key_of_erasures
 from service.guardian import StateServer, in_use, start_or_join, stop
 from service.journal import all_partitions
 from service.keeper import Drain
@@ -68,7 +69,7 @@ def tell_from_files(settings: ServiceSettings, shop: Shop) -> Brought:
     """
 
     async def tell(server: StateServer) -> Brought:
-        state, lake = LiveState(connect(server, settings), settings), Lake(shop.lake_dir)
+        state, lake = LiveState(connect(server, settings), settings, key), Lake(shop.lake_dir)
         try:
             done = await bring_from_lake(state, shop, lake)
             # What a merge decided must be in the lake before a training looks.
@@ -77,6 +78,7 @@ def tell_from_files(settings: ServiceSettings, shop: Shop) -> Brought:
             await state.close()
         return done
 
+    key = key_of_erasures(settings)
     # A command waits for a busy server where a request must not.
     patient = {name: max(getattr(settings, name), PATIENT_MS) for name in ("connect_ms", "read_ms", "write_ms")}
     settings = settings.model_copy(update=patient)

@@ -15,6 +15,7 @@ from features.shop import Shop, list_shops
 from features.watermarks import Watermark, read_watermarks
 from models.release_store import DirectoryStore
 from service.child import end_with_parent, told_by_parent
+from service.control import key_of_erasures
 from service.from_lake import bring_from_lake
 from service.guardian import StateServer, start_or_join
 from service.keeper import Kept, run_keeper
@@ -31,19 +32,20 @@ class Shops:
 
     home: Path
     settings: ServiceSettings
+    key: bytes  # of the digests by which erased customers are known
     _lakes: dict[str, Lake] = field(default_factory=dict)
 
     def kept(self) -> Iterable[Kept]:
         """Return every shop for the keeper."""
         for shop in list_shops(self.home):
             lake = self._lakes.setdefault(shop.name, Lake(shop.lake_dir))
-            care = partial(_care, self.settings, shop, lake)
+            care = partial(_care, self.settings, self.key, shop, lake)
             yield Kept(shop.name, lake, shop.rejects_dir, partial(release_marks, shop), care)
 
 
-async def _care(settings: ServiceSettings, shop: Shop, lake: Lake, client: Client) -> None:
+async def _care(settings: ServiceSettings, key: bytes, shop: Shop, lake: Lake, client: Client) -> None:
     """Bring what files told the lake since, and end merges whose caller died between the steps."""
-    state = LiveState(client, settings)
+    state = LiveState(client, settings, key)
     try:
         await bring_from_lake(state, shop, lake)
         await Merges(state).finish_all(shop.name)
@@ -70,7 +72,8 @@ async def _run(server: StateServer, settings: ServiceSettings, *, only_drain: bo
         stop.set()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run_keeper(server, settings, Shops(settings.home, settings).kept, stop)
+    key = await asyncio.to_thread(key_of_erasures, settings)
+    await run_keeper(server, settings, Shops(settings.home, settings, key).kept, stop)
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from features import columns as c
 from features.durable import storage_errors
 from features.errors import PondError, ServiceUnreachable
 from features.lake import Lake
+from features.lake_rewrite import JOURNAL_LOCK, held
 from features.lineage import LATE
 from features.watermarks import Watermark, ranges_meta, watermarks
 from service import scripts
@@ -173,6 +174,14 @@ class Drain:
         return mark.id if mark.epoch == epoch else ZERO
 
     def _commit(self, ranges: Mapping[str, tuple[str, str, str]], entries: Mapping[str, list[Entry]]) -> Drained:
+        # An erasure that rewrote a table since the journal was read has removed entries that are still in hand here:
+        # under its lock nothing of them is written, not even to a file that no commit names.
+        with held(self._lake.root / JOURNAL_LOCK):
+            if any(self._lake.last_number(table) != self._seen[table] for table in TABLES):
+                raise Moved
+            return self._commit_tables(ranges, entries)
+
+    def _commit_tables(self, ranges: Mapping[str, tuple[str, str, str]], entries: Mapping[str, list[Entry]]) -> Drained:
         rows, duplicates, refused = {}, 0, 0
         late = {e.row.get(c.EVENT_ID, "") for found in entries.values() for e in found if e.late}
         for table in TABLES:
@@ -341,6 +350,8 @@ async def _drain_all(
     for kept in every:
         keeping = keepings.setdefault(kept.shop, Keeping(client, kept, settings.partitions))
         with _trouble(f"The keeper waits, shop {kept.shop}"):
+            if kept.care is not None:
+                await kept.care(client)
             await keeping.drain(_go_on)
             done += 1
     return done == len(every)

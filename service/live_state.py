@@ -4,8 +4,9 @@ Keys, all of a partition in one hash slot (DESIGN §5):
 
     pond:v1:{<shop>:<p>}:journal    stream of entries (service/journal.py)
     pond:v1:{<shop>:<p>}:meta       hash: epoch, fence (highest token that trimmed), counters a decision
-                                    must see (catalogue, …); of `c` also partitions, format, rebuilding
-    pond:v1:{<shop>:<p>}:c:<id>     hash: last, attr, n:<purpose>:<channel> (consent), off, gone, alias, was:<other id>
+                                    must see (catalogue, …); of `c` also partitions, format, rebuilding, erasure_key
+    pond:v1:{<shop>:<p>}:c:<id>     hash: last, attr, n:<purpose>:<channel> (consent), off, alias, was:<other id>
+    pond:v1:{<shop>:<p>}:g          set: keyed digests of customers who were erased (service/live_erasure.py)
     pond:v1:{<shop>:<p>}:merging    hash: other id → a merge that was begun (service/merges.py)
     pond:v1:{<shop>:<p>}:t:<id>     list: live tail (service/tail.py)      …:x:<id>  list: exposures, same rows
     pond:v1:{<shop>:<p>}:e:<hash>   digest of an event, for as long as its id is remembered
@@ -25,7 +26,9 @@ from typing import Any, Final
 
 from features.columns import EventKind, ItemKind
 from features.consents import PERSONALIZATION
+from features.erasure import digest_of as digest_of_person
 from features.errors import ReleaseError, UsageError
+from features.person import REFERENCES
 from features.watermarks import Watermark
 from service import scripts
 from service.customer_state import (
@@ -99,8 +102,9 @@ class LiveState:
     room; after either, what was sent may or may not be stored, and sending it again is harmless.
     """
 
-    def __init__(self, client: Client, settings: ServiceSettings) -> None:
+    def __init__(self, client: Client, settings: ServiceSettings, key: bytes = b"") -> None:
         self.client = client
+        self._key = key  # of the digests by which erased customers are known (`Receipts.key`)
         self.partitions = settings.partitions
         self._settings = settings
         self.epoch = secrets.token_hex(8)  # becomes a partition's epoch only where none stands
@@ -121,15 +125,16 @@ class LiveState:
         Raises
         ------
         UsageError
-            Another number of partitions, or a rebuild that was broken off; the sentence says what to do.
+            Another number of partitions, a rebuild that was broken off, or another control database's erasures; the
+            sentence says what to do.
         ReleaseError
             The state is of a newer Pond.
         """
-        key = partition_prefix(shop, CATALOGUE) + b"meta"
+        key, mark = partition_prefix(shop, CATALOGUE) + b"meta", digest_of_person(self._key, shop, "")
         async with state_errors():
-            await ask(self.client, "HSETNX", key, "partitions", self.partitions)
-            await ask(self.client, "HSETNX", key, "format", FORMAT)
-            said = await ask(self.client, "HMGET", key, "partitions", "format", REBUILDING)
+            for name, value in (("partitions", self.partitions), ("format", FORMAT), ("erasure_key", mark)):
+                await ask(self.client, "HSETNX", key, name, value)
+            said = await ask(self.client, "HMGET", key, "partitions", "format", REBUILDING, "erasure_key")
         found, version = int(said[0]), int(said[1])
         if version > FORMAT:
             raise ReleaseError(
@@ -139,11 +144,26 @@ class LiveState:
             raise UsageError(
                 f"The live state of the shop '{shop}' is half rebuilt; run `pond rebuild-live --shop {shop}` again."
             )
+        if said[3] != mark:
+            raise UsageError(
+                f"The live state of the shop '{shop}' was made with another control database, so who was erased cannot "
+                "be recognized; restore the control database that belongs to it."
+            )
         if found != self.partitions:
             raise UsageError(
                 f"The shop '{shop}' has {found} partitions and cannot be read with {self.partitions}; "
                 f"set POND_PARTITIONS={found}."
             )
+
+    def tomb(self, shop: str, customer_id: str) -> bytes:
+        """Return the digest under which a customer's tombstone stands."""
+        return digest_of_person(self._key, shop, customer_id)
+
+    async def is_erased(self, shop: str, customer_id: str) -> bool:
+        """Whether a customer's tombstone stands."""
+        key = partition_prefix(shop, partition_of(customer_id, self.partitions)) + b"g"
+        async with state_errors():
+            return bool(await ask(self.client, "SISMEMBER", key, self.tomb(shop, customer_id)))
 
     async def read(self, shop: str, customer_id: str, after: Mapping[str, Watermark] | None = None) -> CustomerState:
         """Return what is known of a customer above the release's watermarks, in one round trip.
@@ -174,10 +194,10 @@ class LiveState:
     async def _read_once(self, shop: str, customer_id: str, after: Mapping[str, Watermark]) -> CustomerState:
         prefix, mark = self._of(shop, customer_id, after)
         who = customer_id.encode()
-        keys = (prefix + b"c:" + who, prefix + b"t:" + who, prefix + b"x:" + who, prefix + b"meta")
+        keys = (prefix + b"c:" + who, prefix + b"t:" + who, prefix + b"x:" + who, prefix + b"meta", prefix + b"g")
         async with state_errors(), asyncio.timeout(self._settings.read_ms / 1e3):
             status, epoch, fields, meta, tail, exposures = await self._read.run(
-                self.client, keys, (mark.epoch, mark.id)
+                self.client, keys, (mark.epoch, mark.id, self.tomb(shop, customer_id))
             )
         return CustomerState(
             customer_id, Status(status.decode()), epoch.decode(), _pairs(fields), _pairs(meta), tail, exposures
@@ -227,6 +247,7 @@ class LiveState:
             ]  # fmt: skip
             for i in chunk:
                 arguments += _event_arguments(events[i], oldest)
+                arguments.append(self.tomb(shop, events[i].customer_id))
             calls.append(((prefix + b"journal", prefix + b"meta"), arguments))
         async with state_errors():
             if len(calls) == 1:
@@ -240,15 +261,19 @@ class LiveState:
         return answers
 
     async def log_decision(self, shop: str, decision: Decision) -> Outcome:
-        """Store a decision before it is answered; its id comes from `mint_decision_id` for the same customer."""
+        """Store a decision before it is answered; its id comes from `mint_decision_id` for the same customer.
+
+        `rejected` when the customer has been erased since he was read: what was made of him must not be answered.
+        """
         partition = partition_of(decision.customer_id, self.partitions)
         if int(decision.decision_id[:3], 16) != int(partition):
             raise ValueError("the decision id was minted for another customer's partition")
         prefix = partition_prefix(shop, partition)
         body = encode(EntryType.decision, decision.row())
-        keys = (prefix + b"journal", prefix + b"meta", prefix + b"d:" + decision.decision_id.encode())
+        keys = (prefix + b"journal", prefix + b"meta", prefix + b"d:" + decision.decision_id.encode(), prefix + b"g")
+        tomb = self.tomb(shop, decision.customer_id)
         async with state_errors(), asyncio.timeout(self._settings.read_ms / 1e3):
-            answer = await self._log.run(self.client, keys, (self.epoch, digest_of(body), body, self._remember_s))
+            answer = await self._log.run(self.client, keys, (self.epoch, digest_of(body), body, self._remember_s, tomb))
         return _WORDS.get(answer, "stored")
 
     async def get_decision(self, shop: str, decision_id: str) -> Mapping[str, Any] | None:
@@ -266,8 +291,12 @@ class LiveState:
         """Store a new version of a customer (columns of the table `customers`, `valid_from` included).
 
         `in_lake`: the row comes from the lake, so it is not journalled and replaces nothing that is newer.
+        An inviter or advisor who was erased is not named again.
         """
         customer_id = str(row["customer_id"])
+        for name in REFERENCES:
+            if row.get(name) and await self.is_erased(shop, str(row[name])):
+                row = {**row, name: None}
         body = encode(EntryType.customer, row)
         arguments = (b"" if in_lake else body, "attr", body, row.get("valid_from") or 0)
         answer = await self._put(self._customer, shop, customer_id, arguments)
@@ -293,9 +322,10 @@ class LiveState:
 
     async def _put(self, script: Script, shop: str, customer_id: str, arguments: tuple[Any, ...]) -> bytes:
         prefix = partition_prefix(shop, partition_of(customer_id, self.partitions))
-        keys = (prefix + b"journal", prefix + b"meta", prefix + b"c:" + customer_id.encode())
+        keys = (prefix + b"journal", prefix + b"meta", prefix + b"c:" + customer_id.encode(), prefix + b"g")
+        tomb = self.tomb(shop, customer_id)
         async with state_errors():
-            answer: bytes = await script.run(self.client, keys, (self.epoch, *arguments))
+            answer: bytes = await script.run(self.client, keys, (self.epoch, *arguments, tomb))
         return answer
 
     async def put_catalogue(self, shop: str, kind: ItemKind, rows: Sequence[Mapping[str, Any]]) -> str:

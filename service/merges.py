@@ -85,7 +85,7 @@ class Merges:
         """Take the first step; False when one of the two is no longer who it was."""
         for _ in range(ATTEMPTS):
             theirs, mine = await self._fields(shop, other), await self._fields(shop, into)
-            if ALIAS_FIELD in mine or b"gone" in mine or b"gone" in theirs:
+            if ALIAS_FIELD in mine or await self._state.is_erased(shop, other):
                 return False
             is_one = in_lake or f"was:{other}".encode() in mine
             changes = _changes(into, mine, theirs, later if is_one else strictest)
@@ -93,9 +93,13 @@ class Merges:
             if not changes and all(f"was:{name}".encode() in mine for name in ids):
                 return True
             prefix = self._prefix(shop, into)
-            keys = (prefix + b"journal", prefix + b"meta", prefix + b"c:" + into.encode(), prefix + b"merging")
+            keys = (
+                prefix + b"journal", prefix + b"meta", prefix + b"c:" + into.encode(), prefix + b"merging",
+                prefix + b"g",
+            )  # fmt: skip
             remembered = orjson.dumps({"into": into, "id_type": id_type})
-            arguments = (self._state.epoch, other, len(ids), *ids, remembered, *changes)
+            tomb = self._state.tomb(shop, into)
+            arguments = (self._state.epoch, other, len(ids), *ids, remembered, *changes, tomb)
             async with state_errors():
                 answer = await self._absorb.run(self._state.client, keys, arguments)
             if answer != b"R":
@@ -107,9 +111,10 @@ class Merges:
         prefix = self._prefix(shop, other)
         row = {"id_type": id_type, "id_value": other, "customer_id": into}
         body = b"" if in_lake else encode(EntryType.identity, row)
-        keys = (prefix + b"journal", prefix + b"meta", prefix + b"c:" + other.encode())
+        keys = (prefix + b"journal", prefix + b"meta", prefix + b"c:" + other.encode(), prefix + b"g")
+        arguments = (self._state.epoch, into, body, self._state.tomb(shop, other))
         async with state_errors():
-            answer: bytes = await self._alias.run(self._state.client, keys, (self._state.epoch, into, body))
+            answer: bytes = await self._alias.run(self._state.client, keys, arguments)
         return answer
 
     async def finish_all(self, shop: str) -> int:

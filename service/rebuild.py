@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from features import columns as c
 from features.columns import EventKind, ItemKind
+from features.erasure import NOBODY_ERASED, Erased
 from features.errors import UsageError
 from features.lake import visible
 from features.lineage import lineage, of_parts
@@ -85,13 +86,15 @@ class Writes:
 class Rebuilder:
     """Makes the live state of one shop again; the only one at work on it (see `pond.cli.upkeep`)."""
 
-    def __init__(self, client: Client, settings: ServiceSettings, source: Source, now_us: int) -> None:
+    def __init__(
+        self, client: Client, settings: ServiceSettings, source: Source, now_us: int, erased: Erased = NOBODY_ERASED
+    ) -> None:
         self._client, self._source, self._now_s = client, source, now_us // 1_000_000
         self._settings, self._partitions = settings, settings.partitions
         self._remember_s = settings.dedupe_days * DAY_S + MARGIN_S
         self._tail_s = settings.tail_days * DAY_S
         self._writes, self._counts = Writes(client), dict[str, int]()
-        self._gone: set[str] = set()
+        self._erased = erased
         self._last: dict[str, str] = {}
         self._lives = Lives({}, {})
 
@@ -113,6 +116,7 @@ class Rebuilder:
         self._lives = await self._settled_lives(await asyncio.to_thread(drained_lives, source.lake, self._partitions))
         say("clearing what is derived")
         await self._clear()
+        await self._tombstones()
         steps: tuple[tuple[str, Callable[[], Awaitable[None]]], ...] = (
             ("consents", self._consents), ("customers", self._customers), ("catalogue", self._catalogue),
             ("events", self._events), ("decisions", self._decisions),
@@ -176,12 +180,16 @@ class Rebuilder:
                         await self._writes.add("UNLINK", key)
                     elif kind == b"c":
                         fields = await ask(self._client, "HKEYS", key)
-                        if b"gone" in fields:
-                            self._gone.add(key[len(prefix) + 2 :].decode())
                         mine = [f for f in fields if f in (b"last", b"attr", b"off") or f.startswith(b"n:")]
                         if mine:
                             await self._writes.add("HDEL", key, *mine)
         await self._writes.flush()
+
+    async def _tombstones(self) -> None:
+        """Set them again where they were lost, in every partition: a digest does not tell its own."""
+        for p in all_partitions(self._partitions):
+            if self._erased.digests:
+                await self._ask("SADD", self._key(p, "g"), *sorted(self._erased.digests))
 
     async def _consents(self) -> None:
         said: dict[tuple[str, str], tuple[int, str, str]] = {}
@@ -217,7 +225,7 @@ class Rebuilder:
             who = row[c.CUSTOMER_ID]
             p = partition_of(who, self._partitions)
             span = ranges.get(p)
-            if span is None or who in self._gone:
+            if span is None or who in self._erased:
                 continue
             event, came_s = _event(row), id_key(span[2])[0] // 1_000
             await self._remember(p, b"e:" + id_mark(event.event_id), encode(EntryType.event, row), b"", came_s)
@@ -305,7 +313,7 @@ class Rebuilder:
             segments = of_parts([part], known)
             if not any(of_use(segment.ranges) for segment in segments):
                 continue
-            frame, start = self._source.lake.read_part(table, part), 0
+            frame, start = self._source.lake.scan_part(table, part).collect(), 0
             for segment in segments:
                 if of_use(segment.ranges):
                     for row in frame.slice(start, segment.rows).iter_rows(named=True):
@@ -324,7 +332,7 @@ class Rebuilder:
             self._last[who] = max(self._last.get(who, ZERO), span[2], key=id_key)
 
     async def _put(self, who: str, *fields: Any) -> None:
-        if who not in self._gone:
+        if who not in self._erased:
             await self._writes.add("HSET", self._key(partition_of(who, self._partitions), f"c:{who}"), *fields)
 
     async def _remember(self, partition: str, mark: bytes, body: bytes, entry_id: bytes, came_s: int) -> None:

@@ -263,6 +263,19 @@ class CustomerOut(BaseModel):
     recent: list[TailEvent] = Field(description="Events since the release was trained, oldest first.")
 
 
+class ErasureOut(BaseModel):
+    """The receipt of an erasure; it holds no personal data."""
+
+    receipt: str = Field(description="Its id, for `GET /v1/erasures/{receipt}`.")
+    state: Literal["begun", "done"] = Field(
+        description="begun: nothing of the customer is read or taken in any more, but files may still hold him; done: "
+        "nothing is left."
+    )
+    asked_at: str = Field(description="When it was asked for.")
+    done_at: str | None = Field(description="When it was done.")
+    counts: dict[str, int] = Field(description="What was removed, by place.")
+
+
 class DecisionOut(BaseModel):
     """One logged decision: why was this shown."""
 

@@ -39,23 +39,23 @@ end
 """
 
 # KEYS journal, meta; ARGV prefix, fresh epoch, seconds an id is remembered, tail rows, seconds a tail lives,
-# then per event: id hash, content digest, customer id, journal bytes, tail row or '', lane.
+# then per event: id hash, content digest, customer id, journal bytes, tail row or '', lane, digest of the customer id.
 APPEND_EVENTS: Final = (
     "#!lua\n"
     + _OLDER
     + """
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[2])
 local prefix, results, lanes, last = ARGV[1], {}, {}, {}
-for i = 6, #ARGV, 6 do
+for i = 6, #ARGV, 7 do
   local customer = ARGV[i + 2]
-  local mark = redis.call('HMGET', prefix .. 'c:' .. customer, 'gone', 'alias')
+  local alias = redis.call('HGET', prefix .. 'c:' .. customer, 'alias')
   local result
-  if mark[1] then
+  if redis.call('SISMEMBER', prefix .. 'g', ARGV[i + 6]) == 1 then
     result = 'E'
-  elseif mark[2] then
+  elseif alias then
     -- What was told under this id before it became another's is known here, and only here.
     local before = redis.call('GET', prefix .. 'e:' .. ARGV[i])
-    result = before and (before == ARGV[i + 1] and 'D' or 'C') or 'A' .. mark[2]
+    result = before and (before == ARGV[i + 1] and 'D' or 'C') or 'A' .. alias
   else
     local before = redis.call('SET', prefix .. 'e:' .. ARGV[i], ARGV[i + 1], 'NX', 'GET', 'EX', ARGV[3])
     if not before then
@@ -84,7 +84,7 @@ return results
 """
 )
 
-# KEYS customer, tail, exposures, meta; ARGV epoch and id of the release's watermark.
+# KEYS customer, tail, exposures, meta, erased; ARGV epoch and id of the release's watermark, digest of the customer id.
 # Returns {status, epoch, customer fields, versions, tail rows, exposure rows}; status: ok, off, gone, or alias.
 READ: Final = (
     "#!lua flags=no-writes\n"
@@ -93,11 +93,11 @@ READ: Final = (
     + """
 local meta = redis.call('HGETALL', KEYS[4])
 local epoch = redis.call('HGET', KEYS[4], 'epoch') or ''
-local mark = redis.call('HMGET', KEYS[1], 'gone', 'alias', 'off')
-if mark[1] then return {'gone', epoch, {}, meta, '', ''} end
-if mark[2] then return {'alias', epoch, {'alias', mark[2]}, meta, '', ''} end
+local mark = redis.call('HMGET', KEYS[1], 'alias', 'off')
+if redis.call('SISMEMBER', KEYS[5], ARGV[3]) == 1 then return {'gone', epoch, {}, meta, '', ''} end
+if mark[1] then return {'alias', epoch, {'alias', mark[1]}, meta, '', ''} end
 local fields = redis.call('HGETALL', KEYS[1])
-if mark[3] == '1' then
+if mark[2] == '1' then
   local kept = {}
   for i = 1, #fields, 2 do
     if string.sub(fields[i], 1, 2) == 'n:' then
@@ -123,8 +123,10 @@ return {fresh(KEYS[1], after), fresh(KEYS[2], after)}
 """
 )
 
-# KEYS journal, meta, decision; ARGV fresh epoch, digest, journal bytes, seconds an id is remembered.
+# KEYS journal, meta, decision, erased; ARGV fresh epoch, digest, journal bytes, seconds an id is remembered, digest of
+# the customer id.
 LOG_DECISION: Final = """#!lua
+if redis.call('SISMEMBER', KEYS[4], ARGV[5]) == 1 then return 'E' end
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
 local before = redis.call('GET', KEYS[3])
 if before then
@@ -136,21 +138,22 @@ redis.call('SET', KEYS[3], ARGV[2] .. id, 'EX', ARGV[4])
 return id
 """
 
-# KEYS journal, meta, customer; ARGV fresh epoch, journal bytes or '' for what the lake has already, live field, live
-# value, valid_from (µs). What comes from the lake replaces nothing that holds from a later moment.
+# KEYS journal, meta, customer, erased; ARGV fresh epoch, journal bytes or '' for what the lake has already, live field,
+# live value, valid_from (µs), digest of the customer id. What comes from the lake replaces nothing that holds from a
+# later moment.
 PUT_CUSTOMER: Final = (
     "#!lua\n"
     + _STAMP
     + """
+if redis.call('SISMEMBER', KEYS[4], ARGV[#ARGV]) == 1 then return 'E' end
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
-local mark = redis.call('HMGET', KEYS[3], 'gone', 'alias', ARGV[3])
-if mark[1] then return 'E' end
-if mark[2] then return 'A' .. mark[2] end
+local mark = redis.call('HMGET', KEYS[3], 'alias', ARGV[3])
+if mark[1] then return 'A' .. mark[1] end
 local id
 if ARGV[2] ~= '' then
   id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[2])
 else
-  if mark[3] and (cjson.decode(mark[3]).row.valid_from or 0) >= tonumber(ARGV[5]) then return 'D' end
+  if mark[2] and (cjson.decode(mark[2]).row.valid_from or 0) >= tonumber(ARGV[5]) then return 'D' end
   id = stamp()
 end
 redis.call('HSET', KEYS[3], ARGV[3], ARGV[4], 'last', id)
@@ -158,21 +161,21 @@ return id
 """
 )
 
-# KEYS journal, meta, customer; ARGV fresh epoch, journal bytes or '' for what the lake has already, field, time (µs),
-# state, live value, purpose.
+# KEYS journal, meta, customer, erased; ARGV fresh epoch, journal bytes or '' for what the lake has already, field, time
+# (µs), state, live value, purpose, digest of the customer id.
 # The word with the later time holds; of two at the same time, `off` (the strictest) does.
 PUT_CONSENT: Final = (
     "#!lua\n"
     + _STAMP
     + """
+if redis.call('SISMEMBER', KEYS[4], ARGV[#ARGV]) == 1 then return 'E' end
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
-local mark = redis.call('HMGET', KEYS[3], 'gone', 'alias', ARGV[3])
-if mark[1] then return 'E' end
-if mark[2] then return 'A' .. mark[2] end
+local mark = redis.call('HMGET', KEYS[3], 'alias', ARGV[3])
+if mark[1] then return 'A' .. mark[1] end
 local id
 if ARGV[2] ~= '' then id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[2]) end
-if mark[3] == ARGV[6] then return id or 'D' end
-local said = mark[3] and tonumber(string.match(mark[3], '^(-?%d+)')) or nil
+if mark[2] == ARGV[6] then return id or 'D' end
+local said = mark[2] and tonumber(string.match(mark[2], '^(-?%d+)')) or nil
 local at = tonumber(ARGV[4])
 if said == nil or at > said or (at == said and ARGV[5] == 'off') then
   id = id or stamp()
@@ -183,23 +186,24 @@ return id or 'D'
 """
 )
 
-# The first step of a merge, on the partition of the customer who stays: KEYS journal, meta, customer, merging;
+# The first step of a merge, on the partition of the customer who stays: KEYS journal, meta, customer, merging, erased;
 # ARGV fresh epoch, the other id, how many ids come with it, those ids, what to remember of the merge, then per field:
-# name, value expected ('' for none), new value, journal bytes or ''. `R` when a field is not as expected: read again.
+# name, value expected ('' for none), new value, journal bytes or ''; last the digest of the customer id. `R` when a
+# field is not as expected: read again.
 ABSORB: Final = (
     "#!lua\n"
     + _STAMP
     + """
+if redis.call('SISMEMBER', KEYS[5], ARGV[#ARGV]) == 1 then return 'E' end
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
-local mark = redis.call('HMGET', KEYS[3], 'gone', 'alias')
-if mark[1] then return 'E' end
-if mark[2] then return 'A' .. mark[2] end
+local alias = redis.call('HGET', KEYS[3], 'alias')
+if alias then return 'A' .. alias end
 local first = 5 + tonumber(ARGV[3])
-for i = first, #ARGV, 4 do
+for i = first, #ARGV - 1, 4 do
   if (redis.call('HGET', KEYS[3], ARGV[i]) or '') ~= ARGV[i + 1] then return 'R' end
 end
 local id = stamp()
-for i = first, #ARGV, 4 do
+for i = first, #ARGV - 1, 4 do
   redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2])
   if ARGV[i + 3] ~= '' then id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[i + 3]) end
 end
@@ -210,14 +214,15 @@ return id
 """
 )
 
-# The second step, on the partition of the id that becomes another's: KEYS journal, meta, customer; ARGV fresh epoch,
-# the customer who stays, journal bytes of the identity or ''. `L`: the other way round is under way.
+# The second step, on the partition of the id that becomes another's: KEYS journal, meta, customer, erased; ARGV fresh
+# epoch, the customer who stays, journal bytes of the identity or '', digest of the other id. `L`: the other way round
+# is under way.
 ALIAS: Final = """#!lua
+if redis.call('SISMEMBER', KEYS[4], ARGV[4]) == 1 then return 'E' end
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
-local mark = redis.call('HMGET', KEYS[3], 'gone', 'alias', 'was:' .. ARGV[2])
-if mark[1] then return 'E' end
-if mark[2] then return mark[2] == ARGV[2] and 'D' or 'A' .. mark[2] end
-if mark[3] then return 'L' end
+local mark = redis.call('HMGET', KEYS[3], 'alias', 'was:' .. ARGV[2])
+if mark[1] then return mark[1] == ARGV[2] and 'D' or 'A' .. mark[1] end
+if mark[2] then return 'L' end
 if ARGV[3] ~= '' then redis.call('XADD', KEYS[1], '*', 'j', ARGV[3]) end
 redis.call('HSET', KEYS[3], 'alias', ARGV[2])
 return 'S'
@@ -286,4 +291,31 @@ local fence = tonumber(redis.call('HGET', KEYS[2], 'fence') or '0')
 if tonumber(ARGV[3]) < fence then return -1 end
 if tonumber(ARGV[3]) > fence then redis.call('HSET', KEYS[2], 'fence', ARGV[3]) end
 return redis.call('XTRIM', KEYS[1], 'MINID', ARGV[2])
+"""
+
+# KEYS meta, erased; ARGV prefix, digest of the customer id, customer id or '' (then only the tombstone is set).
+# From this step on nothing of the customer is read or taken in. Returns how many keys went.
+FORGET: Final = """#!lua flags=allow-oom
+redis.call('SADD', KEYS[2], ARGV[2])
+if ARGV[3] == '' then return 0 end
+local gone = 0
+for _, kind in ipairs({'c:', 't:', 'x:'}) do gone = gone + redis.call('DEL', ARGV[1] .. kind .. ARGV[3]) end
+return gone
+"""
+
+# KEYS journal; ARGV prefix, then per entry: stream id, decision id or ''. Returns how many entries went.
+REMOVE_ENTRIES: Final = """#!lua flags=allow-oom
+local gone = 0
+for i = 2, #ARGV, 2 do
+  gone = gone + redis.call('XDEL', KEYS[1], ARGV[i])
+  if ARGV[i + 1] ~= '' then redis.call('DEL', ARGV[1] .. 'd:' .. ARGV[i + 1]) end
+end
+return gone
+"""
+
+# KEYS customer; ARGV bytes of the profile as read, bytes to put in its place. A profile that came meanwhile stays.
+REPLACE_PROFILE: Final = """#!lua
+if redis.call('HGET', KEYS[1], 'attr') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'attr', ARGV[2])
+return 1
 """

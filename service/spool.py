@@ -8,6 +8,7 @@ still leaves each decision in the journal once.
 import asyncio
 import os
 import threading
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -18,9 +19,12 @@ from typing import Any, Final, TypeAlias
 import orjson
 import structlog
 
-from features.errors import StorageFull
+from features.durable import write_synced
+from features.errors import ServiceUnreachable, StorageFull
+from features.person import Person
 
 SUFFIX: Final = ".spool"
+REPLAYED_SECONDS: Final = 30.0
 Log: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
 
@@ -106,3 +110,48 @@ class Spool:
                 await log(kept["shop"], kept["row"])
             await asyncio.to_thread(path.unlink, missing_ok=True)
             return len(lines)
+
+
+def clean_spool(directory: Path, shop: str, person: Person) -> int:
+    """Take a person's decisions out of the spools of a shop, and return how many lines that were.
+
+    A file whose worker lives is replayed by it as soon as the state server answers, and then gone: this waits for it.
+    """
+    gone, deadline = 0, time.monotonic() + REPLAYED_SECONDS
+    for path in sorted(directory.glob(f"*{SUFFIX}")):
+        while (done := _clean_file(path, shop, person)) is None:
+            if time.monotonic() > deadline:
+                raise ServiceUnreachable(
+                    "Decisions still wait in the spool of a running worker; run the command again."
+                )
+            time.sleep(0.05)
+        gone += done
+    return gone
+
+
+def _clean_file(path: Path, shop: str, person: Person) -> int | None:
+    """Rewrite a spool nobody writes to; None while somebody does."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:  # it has just been replayed
+        return 0
+    with file:
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return None
+        lines = file.read().split(b"\n")
+        kept = [line for line in lines if not _is_about(line, shop, person)]
+        if len(kept) < len(lines) and path.exists():
+            write_synced(path, b"\n".join(kept))
+        return len(lines) - len(kept)
+
+
+def _is_about(line: bytes, shop: str, person: Person) -> bool:
+    try:
+        said = orjson.loads(line)
+    except orjson.JSONDecodeError:  # the end of a file that was never written whole
+        return bool(person.pattern.search(line.decode("utf-8", "replace")))
+    return said["shop"] == shop and (
+        said["row"]["customer_id"] in person.ids or person.unnamed_json(said["row"]["body"]) != said["row"]["body"]
+    )

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final
 
+from features.erasure import read_erased
 from features.errors import UsageError
 from features.lake import Lake
 from features.shop import Shop
@@ -62,7 +63,7 @@ async def _rebuild(
         async with _only_keeper(client, say):
             for shop in shops:
                 source = await asyncio.to_thread(source_of, shop)
-                made[shop.name] = await Rebuilder(client, settings, source, now_us).run(
+                made[shop.name] = await Rebuilder(client, settings, source, now_us, read_erased(shop)).run(
                     lambda what, name=shop.name: say(f"{name}: {what}")  # type: ignore[misc] # the name is bound now
                 )
     finally:

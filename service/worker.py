@@ -17,6 +17,7 @@ from service.guardian import start_or_join
 from service.live_state import LiveState
 from service.observe import Metrics
 from service.reload import Reloader
+from service.rights import Rights
 from service.serving_set import ServingSet, ServingSets
 from service.settings import ServiceSettings
 from service.spool import Spool
@@ -39,6 +40,7 @@ class Worker:
     sets: ServingSets
     decider: Decider
     cases: UseCases
+    rights: Rights
     reloader: Reloader
     metrics: Metrics
 
@@ -55,7 +57,8 @@ async def opened_worker(
 ) -> AsyncIterator[Worker]:  # fmt: skip
     """Open the parts, load what the pointers name, follow them and the state server until closed."""
     control = await asyncio.to_thread(ControlPlane.open, settings)
-    state = LiveState(connect(await asyncio.to_thread(start_or_join, settings), settings), settings)
+    server, key = await asyncio.to_thread(start_or_join, settings), await asyncio.to_thread(control.receipts.key)
+    state = LiveState(connect(server, settings), settings, key)
     auth, sets, spool = Authenticator(control), ServingSets(), Spool(settings.spool)
     words = LakeWords(state)
     decider = Decider(sets, state, spool, settings, metrics, clock, words)
@@ -75,7 +78,8 @@ async def opened_worker(
     await reloader.look()
     tasks = [asyncio.create_task(reloader.run()), asyncio.create_task(_replay(decider, metrics))]
     try:
-        yield Worker(settings, auth, state, sets, decider, cases, reloader, metrics)
+        rights = Rights(settings, control, state, cases)
+        yield Worker(settings, auth, state, sets, decider, cases, rights, reloader, metrics)
     finally:
         for task in tasks:
             await _end(task)

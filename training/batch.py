@@ -25,6 +25,7 @@ from models.arrivals import Arrivals, dated
 from models.items import ItemTable
 from models.pipeline import Pipeline, Request
 from models.release import Models
+from models.revision import is_nobody
 from training.progress import ProgressReport, Quiet
 from training.workers import answer_all
 
@@ -97,7 +98,7 @@ def read_customers(source: Path | str, models: Models) -> list[CustomerRow]:
     name would otherwise answer another question.
     """
     if str(source) == "all":
-        return [CustomerRow(text) for text in models.customers.ids]
+        return [CustomerRow(text) for text in models.customers.ids if not is_nobody(text)]
     path = Path(source)
     frame = _frame(path)
     unknown = [name for name in frame.columns if name not in INPUT_COLUMNS]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.arrays import Float64s, Int32s
 from features.dataset import build_dataset
+from features.erasure import read_erased
 from features.lake import Lake
 from features.shop import Shop
 from models.config import SceneConfig
@@ -160,8 +161,9 @@ def evaluate_release(
     is fitted again on the known part.
     """
     dataset = build_dataset(
-        Lake(shop.lake_dir), shop.name, shop.timezone, release.manifest.as_of, obeys_later_words=True
-    )
+        Lake(shop.lake_dir), shop.name, shop.timezone, release.manifest.as_of, read_erased(shop),
+        obeys_later_words=True,
+    )  # fmt: skip
     split = split_dataset(dataset, settings)
     return evaluate(
         split, {POND: fit_models(split.known, release.models.config, settings, progress).models}, settings, progress

@@ -16,6 +16,7 @@ from features.ids import IdMap
 from models.pipeline import Request, Slate
 from models.release import MANIFEST, Models, Release, write_release
 from models.release_store import ReleaseStore
+from models.revision import is_nobody
 from models.rng import derived_rng
 
 SMOKE_CUSTOMERS: Final = 20
@@ -93,9 +94,10 @@ def write_keepsakes(release: Release, directory: Path) -> None:
 
 
 def embedding_frame(id_column: str, ids: IdMap, vectors: Float32s) -> pl.DataFrame:
-    """Return ids and vectors (float32 [n, dim]) as a table; ids can be erased from it row by row."""
+    """Return ids and vectors (float32 [n, dim]) as a table, without the empty places of who was erased."""
     rows = pl.Series("vector", np.ascontiguousarray(vectors), dtype=pl.Array(pl.Float32, vectors.shape[1]))
-    return pl.DataFrame({id_column: pl.Series(ids.texts, dtype=pl.String), "vector": rows})
+    frame = pl.DataFrame({id_column: pl.Series(ids.texts, dtype=pl.String), "vector": rows})
+    return frame.filter(~pl.Series([is_nobody(text) for text in ids.texts], dtype=pl.Boolean))
 
 
 def git_sha(directory: Path) -> str:

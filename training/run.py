@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from features.checks import run_checks
 from features.dataset import Dataset, build_dataset
 from features.durable import write_synced
-from features.errors import NothingToJudge, PondError, UsageError
+from features.erasure import read_erased
+from features.errors import LakeRewritten, NothingToJudge, PondError, UsageError
 from features.lake import Lake
 from features.shop import Shop
 from features.watermarks import Watermark, watermarks, write_watermarks
@@ -195,7 +196,10 @@ def _snapshot(lake: Lake, shop: Shop, as_of: int | None) -> tuple[Dataset, dict[
     """Read the lake at a moment between two drains, so that dataset and watermarks are of one state."""
     while True:
         marks = watermarks(lake.commits("events"))
-        dataset = build_dataset(lake, shop.name, shop.timezone, as_of, obeys_later_words=True)
+        try:
+            dataset = build_dataset(lake, shop.name, shop.timezone, as_of, read_erased(shop), obeys_later_words=True)
+        except (LakeRewritten, FileNotFoundError):
+            continue  # a customer was erased meanwhile; a part that is lost says so itself
         if watermarks(lake.commits("events")) == marks:
             break
     if as_of is not None:

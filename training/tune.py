@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from features.dataset import build_dataset
+from features.erasure import read_erased
 from features.errors import PondError, UsageError
 from features.lake import Lake
 from features.shop import Shop
@@ -216,7 +217,9 @@ def tune(
     names = tuple(dict.fromkeys(scenes or settings.training.scenes))
     check_scenes(names, settings.pipeline)
     with progress.step("read the lake"):
-        dataset = build_dataset(Lake(shop.lake_dir), shop.name, shop.timezone, obeys_later_words=True)
+        dataset = build_dataset(
+            Lake(shop.lake_dir), shop.name, shop.timezone, erased=read_erased(shop), obeys_later_words=True
+        )
         bench = Bench.of(dataset, settings, names)
     key = study_key(bench.split, settings, bench.scenes)
     with open_study(shop.root / FOLDER, key, settings.training.seed) as study:

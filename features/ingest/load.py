@@ -1,9 +1,7 @@
 """`ingest_file`: one file into one table of a shop's lake, in one commit."""
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +13,11 @@ import polars as pl
 from features import columns as c
 from features.arrays import UInt8s
 from features.contracts import FROM_FILES, Table, table_named
-from features.durable import storage_errors
+from features.erasure import Erased, read_erased
 from features.errors import UsageError
 from features.ingest.csv_rows import csv_batches
 from features.ingest.event_ids import EventNamer
+from features.ingest.forgotten import without_erased, without_erased_texts
 from features.ingest.json_rows import json_batches
 from features.ingest.known import Found, KnownRows, hashes_of, known_in_lake, latest_in_lake
 from features.ingest.mapping import TableMapping
@@ -28,6 +27,7 @@ from features.ingest.rows import RowReader
 from features.ingest.source import RawBatch, Reject, format_of
 from features.ingest.times import TimeReader
 from features.lake import Lake
+from features.lake_rewrite import INGEST_LOCK, held
 from features.shop import Shop
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -41,7 +41,10 @@ class IngestReport:
     Attributes
     ----------
     accepted, duplicates, rejected : int
-        New rows in the lake; rows known already with the same content; rows in `rejects_file`. Their sum is the file.
+        New rows in the lake; rows known already with the same content; rows in `rejects_file`. Their sum, with
+        `erased`, is the file.
+    erased : int
+        Rows of customers who were erased on request: left out, and kept nowhere.
     rejects_file : Path or None
         JSON lines {line, reason, row}.
     reasons : mapping
@@ -58,6 +61,7 @@ class IngestReport:
     rejects_file: Path | None
     reasons: Mapping[str, int]
     notes: tuple[str, ...]
+    erased: int = 0
 
 
 def ingest_file(
@@ -90,11 +94,14 @@ def ingest_file(
     kind = format_of(path)
     moment = time.time_ns() // 1_000 if now is None else now
     lake = Lake(shop.lake_dir)
-    load = _Load(contract, path, mapping or TableMapping(), shop.timezone, moment, lake)
     stamp = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%S%f")
     rejects = RejectWriter(shop.rejects_dir, f"{table}-{stamp}")
     size = path.stat().st_size
-    with _one_at_a_time(lake, table), lake.writer(table) as writer:
+    # One file of a table at a time: two would find each other's rows unknown. Whom the shop has erased is read under
+    # the same lock, so that an erasure either finds this file's rows in the lake or is seen here.
+    with held(lake.root / table / INGEST_LOCK), lake.writer(table) as writer:
+        load = _Load(contract, path, mapping or TableMapping(), shop.timezone, moment, lake)
+        load.erased = read_erased(shop)
         try:
             for batch in load.batches(kind):
                 frame, bad = load.take(batch)
@@ -109,18 +116,9 @@ def ingest_file(
             rejects.discard()
             raise
     reasons = dict(rejects.reasons.most_common(MAX_REASONS))
-    return IngestReport(table, path, accepted, load.duplicates, rejected, rejects_file, reasons, load.notes())
-
-
-@contextmanager
-def _one_at_a_time(lake: Lake, table: str) -> Iterator[None]:
-    """Keep two files of one table apart: both would find the other's rows unknown."""
-    with storage_errors(lake.root):
-        (lake.root / table).mkdir(parents=True, exist_ok=True)
-        file = (lake.root / table / ".ingest.lock").open("w")
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return IngestReport(
+        table, path, accepted, load.duplicates, rejected, rejects_file, reasons, load.notes(), load.n_erased
+    )
 
 
 class _Load:
@@ -137,6 +135,8 @@ class _Load:
         self._made_ids = False
         self._with_content = True
         self.duplicates = 0
+        self.erased = Erased()
+        self.n_erased = 0
 
     def batches(self, kind: str) -> Iterator[RawBatch]:
         """Read the file."""
@@ -151,13 +151,15 @@ class _Load:
     def take(self, batch: RawBatch) -> tuple[pl.DataFrame, list[Reject]]:
         """Return the rows of a batch that are new, and those that are rejected."""
         typed = self._rows.read(batch.frame)
-        good = typed.reasons.is_null()
+        frame, good, left_out = without_erased(typed, self.erased)
+        self.n_erased += int(left_out.sum())
         rejects = list(batch.broken)
-        if not good.all():
-            rows = (~good).arg_true().to_list()
+        if not (good | left_out).all():
+            rows = (~(good | left_out)).arg_true().to_list()
             rejects += [Reject(int(batch.lines[r]), typed.reasons[r], batch.raw(r)) for r in rows]
         places = good.arg_true().to_numpy()
-        frame = typed.frame.filter(good)
+        rejects = without_erased_texts(rejects, self.erased)
+        frame = frame.filter(good)
         if not frame.height:
             return frame, rejects
         if self._known is None:

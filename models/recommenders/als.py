@@ -4,8 +4,8 @@ Hu, Koren & Volinsky, 2008, "Collaborative filtering for implicit feedback datas
 (its only door); customers are folded in here, exactly, from what the query knows of them.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
 import scipy.linalg
@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # sh
 
 from features.arrays import Float32s, Float64s, Int32s
 from features.dataset import Dataset
+from models.forgetting import Gone, zeroed_rows
 from models.index.choose import build_index
 from models.index.faiss_index import FaissIndex
 from models.query import NOTHING, Candidates, Query, top_candidates
@@ -100,6 +101,10 @@ class AlsModel:
         if taste is not None:
             found[known] = inner_products(self.items, item_idx[known], taste)
         return found
+
+    def without(self, gone: Gone) -> Self:
+        """Forget some customers' tastes; no answer reads them."""
+        return replace(self, customers=zeroed_rows(self.customers, gone.customer_idx))
 
 
 def confidence_of(weight: Float32s, alpha: float) -> Float32s:

@@ -6,7 +6,8 @@ Bengio & Usunier, 2011. This file is the only door to `lightfm`.
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +18,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # sh
 from features.arrays import Bools, Float32s, Int32s
 from features.attributes import read_attributes
 from features.dataset import Dataset
+from models.forgetting import Gone, zeroed_rows
 from models.index.choose import build_index
 from models.index.faiss_index import FaissIndex
 from models.query import NOTHING, Candidates, Query, top_candidates
@@ -114,6 +116,14 @@ class HybridModel:
         if taste is not None:
             found[known] = inner_products(self.items, item_idx[known], taste)
         return found
+
+    def without(self, gone: Gone) -> Self:
+        """Forget some customers' tastes, and the attributes that only they had."""
+        theirs = {_feature(*pair) for pair in gone.attributes}
+        kept = [row for row, name in enumerate(self.names) if name not in theirs]
+        names, attributes = tuple(self.names[row] for row in kept), np.array(self.attributes[kept])
+        customers = zeroed_rows(self.customers, gone.customer_idx)
+        return replace(self, customers=customers, names=names, attributes=attributes)
 
 
 def fit_hybrid(dataset: Dataset, config: HybridConfig, rng: np.random.Generator) -> HybridModel:

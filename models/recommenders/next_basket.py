@@ -5,7 +5,8 @@ vector of decayed basket counts Σ_b decay^age(b) · [item in b]; neighbours by 
 the score is the neighbours' mean vector, weighted by similarity ** power. The customer's own row never votes for him.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,6 +16,7 @@ from features.arrays import Float32s, Float64s, Int32s
 from features.dataset import Dataset
 from features.history import History
 from features.purchases import read_purchases
+from models.forgetting import Gone, emptied_columns, emptied_rows
 from models.query import NOTHING, Candidates, Query, top_candidates
 from models.recommenders.evidence import score_of_listed, votes_of_rows
 
@@ -80,6 +82,11 @@ class NextBasketModel:
     def score(self, query: Query, item_idx: Int32s) -> Float32s:
         """Mean decayed count over the neighbours: float32 [n], NaN for what none of them bought."""
         return score_of_listed(item_idx, *self._scored(query))
+
+    def without(self, gone: Gone) -> Self:
+        """Take some customers from among the neighbours; they vote for nobody any more."""
+        by_item = emptied_columns(self.by_item, gone.customer_idx)
+        return replace(self, by_item=by_item, vectors=emptied_rows(self.vectors, gone.customer_idx))
 
 
 def _decayed(history: History, moment: int, n_items: int, config: NextBasketConfig) -> tuple[Int32s, Float64s]:

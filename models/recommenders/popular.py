@@ -1,7 +1,7 @@
 """`popular`: what many buy lately, within the customer's segment where enough is known of it."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +10,7 @@ from features.arrays import Float32s, Float64s, Int32s
 from features.attributes import read_attributes
 from features.dataset import Dataset
 from features.history import DAY_US
+from models.forgetting import Gone
 from models.query import Candidates, Query
 from models.recommenders.evidence import score_of_known
 
@@ -69,6 +70,16 @@ class PopularModel:
     def score(self, query: Query, item_idx: Int32s) -> Float32s:
         """Weight: float32 [n], NaN for items the release does not know."""
         return score_of_known(item_idx, self.weight[self._row(query)])
+
+    def without(self, gone: Gone) -> Self:
+        """Forget the segments in which nobody else is."""
+        theirs = {value for name, value in gone.attributes if name == self.config.segment_attribute}
+        kept = [row for row, name in enumerate(self.segments) if row == ALL or name not in theirs]
+        segments = tuple(self.segments[row] for row in kept)
+        return replace(
+            self, segments=segments, weight=np.array(self.weight[kept]), order=np.array(self.order[kept]),
+            n_bought=np.array(self.n_bought[kept]),
+        )  # fmt: skip
 
 
 def fit_popular(dataset: Dataset, config: PopularConfig, rng: np.random.Generator) -> PopularModel:  # noqa: ARG001

@@ -6,7 +6,8 @@ b = 1/2 (Sarwar, Karypis, Konstan & Riedl, 2000); holding back what everybody wa
 Breese, Heckerman & Kadie, 1998, §2.2. The customer's own row never votes for him.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.arrays import Float32s, Int32s
 from features.dataset import Dataset
+from models.forgetting import Gone, emptied_columns, emptied_rows
 from models.query import NOTHING, Candidates, Query, top_candidates
 from models.recommenders.evidence import EvidenceConfig, pair_matrix, read_profile, score_of_listed, votes_of_rows
 
@@ -66,6 +68,11 @@ class UserKnnModel:
     def score(self, query: Query, item_idx: Int32s) -> Float32s:
         """Sum of the neighbours' votes: float32 [n], NaN for what none of them wants."""
         return score_of_listed(item_idx, *self._scored(query))
+
+    def without(self, gone: Gone) -> Self:
+        """Take some customers from among the neighbours; they vote for nobody any more."""
+        by_item = emptied_columns(self.by_item, gone.customer_idx)
+        return replace(self, by_item=by_item, votes=emptied_rows(self.votes, gone.customer_idx))
 
 
 def fit_userknn(dataset: Dataset, config: UserKnnConfig, rng: np.random.Generator) -> UserKnnModel:  # noqa: ARG001

@@ -90,6 +90,8 @@ def ingest_files(
         session.out.print(table(head, [row], right=head[2:]))
         for note in made.notes:
             session.remark(f"  {note}")
+        if made.erased:
+            session.remark(f"  erased: {made.erased:,} (rows of customers who were erased on request were left out)")
         if made.rejects_file:
             _show_rejects(session, made)
     return reports

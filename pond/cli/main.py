@@ -27,7 +27,7 @@ from features.errors import (
     StorageFull,
     UsageError,
 )
-from pond.cli import data, keys, machine, releases, serving, shops, train, tune, upkeep
+from pond.cli import data, keys, machine, persons, releases, serving, shops, train, tune, upkeep
 from pond.cli.session import Session
 
 EXIT_CODES: Final[tuple[tuple[type[PondError], int], ...]] = (
@@ -53,7 +53,7 @@ app = typer.Typer(
     epilog="--home, --quiet and --debug may stand anywhere. Exit codes: 0 ok, 1 bug, 2 usage, 3 data, 4 gate refused, "
     "5 release or artifact, 6 service not reachable.",
 )
-for group in (shops, keys, data, train, tune, releases, serving, upkeep, machine):
+for group in (shops, keys, data, train, tune, releases, persons, serving, upkeep, machine):
     group.register(app)
 
 
@@ -119,6 +119,14 @@ def _failed(sentence: str, code: int, words: Sequence[str]) -> int:
     return code
 
 
+def _unnamed(words: Sequence[str]) -> list[str]:
+    """Leave the customer out of a command that is written down."""
+    return [
+        "(a customer)" if before == "--customer" else "--customer=…" if word.startswith("--customer=") else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+
+
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if len(text) <= 200 else f"{text[:200]}…"
@@ -129,7 +137,7 @@ def _kept_traceback(words: Sequence[str]) -> Path:
     given = next((words[n + 1] for n, word in enumerate(words[:-1]) if word == "--home"), None)
     home = Session.of(Path(given) if given else None, os.environ).home
     name = f"bug-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.txt"
-    text = f"pond {' '.join(words)}\n{traceback.format_exc()}"
+    text = f"pond {' '.join(_unnamed(words))}\n{traceback.format_exc()}"
     attempts: tuple[Callable[[], Path], ...] = (lambda: home / "logs", lambda: Path(tempfile.mkdtemp(prefix="pond-")))
     for place in attempts:
         try:

@@ -56,6 +56,7 @@ def train_shop(
 ) -> "TrainReport":
     """Run a training and say what came of it; a refused release is `GateRefused` after it was recorded."""
     from pond.cli.moments import read_moment
+    from pond.cli.persons import forget_what_came_back
     from pond.cli.progress import report
     from training.run import train
     from training.settings import merge_settings
@@ -67,10 +68,13 @@ def train_shop(
     said = settings.training
     tracker = open_tracker(said.tracking_uri, session.home) if said.tracking else NoTracker()
     moment = read_moment(as_of, shop.timezone) if as_of else None
-    return train(
-        shop, settings, moment, report(session),
-        promote=promote, tracker=tracker, show=partial(_show_training, session),
-    )  # fmt: skip
+    try:
+        return train(
+            shop, settings, moment, report(session),
+            promote=promote, tracker=tracker, show=partial(_show_training, session),
+        )  # fmt: skip
+    finally:
+        forget_what_came_back(session, shop)
 
 
 def _show_training(session: Session, made: "TrainReport") -> None:

@@ -11,6 +11,7 @@ from features.consents import Word
 from features.watermarks import Watermark
 from service.customer_state import Status
 from service.journal import EntryType, decode, partition_of
+from service.live_erasure import forget
 from service.live_state import now_us, partition_prefix
 from service.merges import MergeOutcome, Merges, strictest
 from service.settings import ServiceSettings
@@ -188,8 +189,7 @@ class MergeConformance:
 
     def test_an_erased_customer_is_merged_neither_way(self, run, shop):
         async def story(state, merges):
-            key = partition_prefix(shop, partition_of("gone", 16)) + b"c:gone"
-            await state.client.hset(key, "gone", "1")
+            await forget(state, shop, ["gone"])
             for pair in (("gone", "ann"), ("ann", "gone")):
                 assert (await merges.merge(shop, *pair, "card")).outcome is MergeOutcome.erased
             assert (await state.read(shop, "gone")).status is Status.gone

@@ -11,6 +11,7 @@ from features.contracts import table_named
 from features.dataset import build_dataset
 from features.lake import Lake
 from pond.cli.main import main as pond
+from service.control import key_of_erasures
 from service.guardian import StateServer
 from service.keep import Shops
 from service.keeper import run_keeper
@@ -163,7 +164,7 @@ def test_training_and_service_come_to_the_same_person(toy, models):
 async def _keep(toy, rounds_s=0.0):
     stop = asyncio.Event()
     stop.set()
-    shops = Shops(toy.settings.home, toy.settings)
+    shops = Shops(toy.settings.home, toy.settings, key_of_erasures(toy.settings))
     await run_keeper(
         StateServer(toy.settings.redis_url, embedded=False), toy.settings, shops.kept, stop, rounds_s or 0.01
     )
@@ -175,12 +176,18 @@ def test_the_keeper_brings_files_and_ends_what_a_dead_caller_began(toy):
     lake.append("identities", pl.DataFrame([row], schema=table_named("identities").schema), source="ids.csv")
 
     async def begin():
-        state = LiveState(connect(StateServer(toy.settings.redis_url, embedded=False), toy.settings), toy.settings)
+        state = LiveState(
+            connect(StateServer(toy.settings.redis_url, embedded=False), toy.settings), toy.settings,
+            key_of_erasures(toy.settings),
+        )  # fmt: skip
         assert await Merges(state).absorb(toy.shop.name, "coffee-2", "tea-1", "customer")
         await state.close()
 
     async def ends():
-        state = LiveState(connect(StateServer(toy.settings.redis_url, embedded=False), toy.settings), toy.settings)
+        state = LiveState(
+            connect(StateServer(toy.settings.redis_url, embedded=False), toy.settings), toy.settings,
+            key_of_erasures(toy.settings),
+        )  # fmt: skip
         found = [(await state.read(toy.shop.name, name)).customer_id for name in ("o1", "coffee-2")]
         await state.close()
         return found

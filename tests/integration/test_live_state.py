@@ -14,6 +14,7 @@ from service.customer_state import Status
 from service.guardian import StateServer
 from service.journal import lowest, partition_of
 from service.keeper import Drain, Election
+from service.live_erasure import forget
 from service.live_state import partition_prefix
 from service.settings import ServiceSettings
 from tests.conformance.live_state import LiveStateConformance, decision, opened, view
@@ -41,7 +42,7 @@ def test_an_alias_is_followed_and_a_tombstone_honoured(state_server, state_setti
     async def story():
         async with opened(state_server, state_settings) as state:
             await state.client.hset(key_of(shop, "phone", state_settings), "alias", "ann")
-            await state.client.hset(key_of(shop, "erased", state_settings), "gone", "1")
+            await forget(state, shop, ["erased"])
             row = {"valid_from": 1, "tags": ["x"]}
             said = {"purpose": "marketing", "channel": "sms", "at": 1, "state": "on"}
             for customer, outcome in (("phone", "stored"), ("erased", "rejected")):

@@ -5,12 +5,14 @@ import polars as pl
 import pytest
 
 from features.columns import EventKind, ItemKind
+from features.erasure import NOBODY_ERASED, Erased, digest_of
 from features.errors import UsageError
 from features.lake import Lake
 from features.watermarks import watermarks
 from service.compaction import tidied
 from service.journal import partition_of
 from service.keeper import TABLES, Drain
+from service.live_erasure import forget
 from service.live_state import partition_prefix
 from service.lives import Source
 from service.rebuild import Rebuilder
@@ -30,9 +32,9 @@ def world(state_server, state_settings, shop, tmp_path):
                 lake = Lake(tmp_path / "lake")
                 drain = Drain(state.client, shop, lake, tmp_path / "rejects", state_settings.partitions)
 
-                async def rebuild(releases=(), serving=None):
+                async def rebuild(releases=(), serving=None, erased=NOBODY_ERASED):
                     source = Source(shop, Lake(lake.root), tmp_path / "rejects", releases, serving)
-                    return await Rebuilder(state.client, state_settings, source, now_us()).run()
+                    return await Rebuilder(state.client, state_settings, source, now_us(), erased).run()
 
                 async def lose(kinds=None):
                     """Lose the whole state of the shop, or only some kinds of keys; then nobody's memory is left."""
@@ -213,13 +215,28 @@ def test_tombstones_aliases_and_fields_of_others_stay(world, shop):
     async def story(w):
         await live(w.state, shop, first=0)
         await w.drain.run()
-        for who, name in (("c1", "gone"), ("phone", "alias")):
-            prefix = partition_prefix(shop, partition_of(who, 16))
-            await w.state.client.hset(prefix + b"c:" + who.encode(), name, "c2")
+        prefix = partition_prefix(shop, partition_of("phone", 16))
+        await w.state.client.hset(prefix + b"c:phone", "alias", "c2")
+        await forget(w.state, shop, ["c1"])
         await w.rebuild()
         assert (await w.state.read(shop, "c1")).status.value == "gone"
         assert (await w.state.read(shop, "phone")).customer_id == "c2"
         assert (await w.state.append_events(shop, [view("again", "c1")]))[0].outcome == "rejected"
+
+    world(story)
+
+
+def test_tombstones_that_were_lost_come_back_from_the_control_plane(world, shop):
+    async def story(w):
+        await live(w.state, shop, first=0)
+        await w.drain.run()
+        await w.lose()
+        await w.rebuild(erased=Erased(shop, b"", frozenset([digest_of(b"", shop, "c1")])))
+        for who, status in (("c1", "gone"), ("c2", "ok")):
+            assert (await w.state.read(shop, who)).status.value == status
+        assert (await w.state.append_events(shop, [view("again", "c1")]))[0].outcome == "rejected"
+        prefix = partition_prefix(shop, partition_of("c1", 16))
+        assert not await w.state.client.exists(prefix + b"c:c1", prefix + b"t:c1", prefix + b"x:c1")
 
     world(story)
 

@@ -13,7 +13,7 @@ def test_the_floor_is_the_lowest_watermark_of_all_releases_and_none_when_one_can
     ):
         facts = {"release_id": release_id, "shop": "toy", "created_at": 1, "dataset_digest": "d", "watermarks": marks}
         toy.releases.publish(release_id, lambda path, facts=facts: write_release(models, path, facts))
-    shops = Shops(tmp_path, toy.settings)
+    shops = Shops(tmp_path, toy.settings, b"")
     (kept,) = shops.kept()
     assert (kept.shop, kept.rejects) == ("toy", toy.shop.rejects_dir)
     assert kept.floors() == {"0": Watermark("e", "9-0")}
