@@ -132,23 +132,12 @@ class Lake:
 
         Each part is compared with its recorded digest once per `Lake` (about 1 GB/s), so damage shows here.
         """
+        return self._scanned(table, self.parts(table))
+
+    def _scanned(self, table: str, parts: Sequence[Part]) -> pl.LazyFrame:
         contract = table_named(table)
-        parts = self.parts(table)
         if not parts:
             return contract.empty().lazy()
-        paths = [self._verify(table, part) for part in parts]
-        return pl.scan_parquet(paths, schema=contract.schema, glob=False, missing_columns="insert")
-
-    def scan_commits(self, table: str, commits: Sequence[Commit]) -> pl.LazyFrame:
-        """Return the rows that some commits added, as `scan` does; all rows when a part of theirs was merged away."""
-        contract = table_named(table)
-        names = {part.name for commit in commits for part in commit.added}
-        if not names:
-            return contract.empty().lazy()
-        visible = self.parts(table)
-        parts = [part for part in visible if part.name in names]
-        if len(parts) < len(names):
-            return self.scan(table)
         paths = [self._verify(table, part) for part in parts]
         return pl.scan_parquet(paths, schema=contract.schema, glob=False, missing_columns="insert")
 
@@ -159,8 +148,7 @@ class Lake:
 
     def scan_part(self, table: str, part: Part) -> pl.LazyFrame:
         """Return the rows of one part, with the columns and types of the contract."""
-        schema = table_named(table).schema
-        return pl.scan_parquet(self._verify(table, part), schema=schema, glob=False, missing_columns="insert")
+        return self._scanned(table, [part])
 
     def last_number(self, table: str) -> int:
         """Number of the latest commit, 0 before the first."""

@@ -133,12 +133,12 @@ class _News:
             table: [one for one in found if marks[table] is None or not _was_live(one)] for table, found in log.items()
         }
         links = wanted["identities"]
-        consents = lake.scan_commits("consents", wanted["consents"]).filter(pl.col("purpose").str.contains(PURPOSE))
+        consents = _added(lake, "consents", wanted["consents"]).filter(pl.col("purpose").str.contains(PURPOSE))
         return cls(
             upto,
-            _rows(lake, "identities", [one for one in links if _was_live(one)]),
-            consents.collect().to_dicts(),
-            _rows(lake, "identities", [one for one in links if not _was_live(one)]),
+            _added(lake, "identities", [one for one in links if _was_live(one)]).to_dicts(),
+            consents.to_dicts(),
+            _added(lake, "identities", [one for one in links if not _was_live(one)]).to_dicts(),
             _unknown_profiles(shop, lake, wanted["customers"]),
         )
 
@@ -148,8 +148,13 @@ def _was_live(commit: Commit) -> bool:
     return "journal" in commit.meta or commit.source == COMPACTION
 
 
-def _rows(lake: Lake, table: str, commits: Sequence[Commit]) -> list[dict[str, Any]]:
-    return lake.scan_commits(table, commits).collect().to_dicts()
+def _added(lake: Lake, table: str, commits: Sequence[Commit]) -> pl.DataFrame:
+    """Return the rows that some commits added; all rows when a part of theirs was merged away meanwhile."""
+    names = {part.name for commit in commits for part in commit.added}
+    visible = lake.parts(table) if names else ()
+    parts = [part for part in visible if part.name in names]
+    wanted = parts if len(parts) == len(names) else visible
+    return pl.concat([table_named(table).empty(), *(lake.read_part(table, part) for part in wanted)])
 
 
 def _unknown_profiles(shop: Shop, lake: Lake, commits: Sequence[Commit]) -> list[dict[str, Any]]:
@@ -165,7 +170,8 @@ def _unknown_profiles(shop: Shop, lake: Lake, commits: Sequence[Commit]) -> list
         pl.Series(c.CUSTOMER_ID, known.ids.texts, dtype=pl.String), trained=pl.col("attributes").cast(pl.String)
     )
     return (
-        lake.scan_commits("customers", commits)
+        _added(lake, "customers", commits)
+        .lazy()
         .with_columns(pl.col(c.VALID_FROM).fill_null(0))
         .sort(c.VALID_FROM, maintain_order=True)
         .unique(c.CUSTOMER_ID, keep="last", maintain_order=True)
