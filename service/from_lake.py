@@ -154,7 +154,7 @@ def _added(lake: Lake, table: str, commits: Sequence[Commit]) -> pl.DataFrame:
     visible = lake.parts(table) if names else ()
     parts = [part for part in visible if part.name in names]
     wanted = parts if len(parts) == len(names) else visible
-    return pl.concat([table_named(table).empty(), *(lake.read_part(table, part) for part in wanted)])
+    return pl.concat([table_named(table).empty(), *(lake.scan_part(table, part).collect() for part in wanted)])
 
 
 def _unknown_profiles(shop: Shop, lake: Lake, commits: Sequence[Commit]) -> list[dict[str, Any]]:
