@@ -14,6 +14,7 @@ from service.control import ControlPlane
 from service.decide import Decider, with_live_catalogue
 from service.from_lake import LakeWords
 from service.guardian import start_or_join
+from service.limits import RateLimiter
 from service.live_state import LiveState
 from service.observe import Metrics
 from service.reload import Reloader
@@ -35,6 +36,7 @@ class Worker:
 
     settings: ServiceSettings
     auth: Authenticator
+    limiter: RateLimiter
     state: LiveState
     sets: ServingSets
     decider: Decider
@@ -75,7 +77,8 @@ async def opened_worker(
     await reloader.look()
     tasks = [asyncio.create_task(reloader.run()), asyncio.create_task(_replay(decider, metrics))]
     try:
-        yield Worker(settings, auth, state, sets, decider, cases, reloader, metrics)
+        limiter = RateLimiter(state.client, settings)
+        yield Worker(settings, auth, limiter, state, sets, decider, cases, reloader, metrics)
     finally:
         for task in tasks:
             await _end(task)
