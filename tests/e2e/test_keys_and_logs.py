@@ -13,7 +13,7 @@ import pytest
 from pond.cli.main import main
 from service.control import ControlPlane, Role
 from tests import serving
-from tests.e2e.test_service import ROOT, Service, wait_for
+from tests.serving import ROOT, RunningService, wait_for
 
 PERSON = "secret-person-42"  # a customer whose id may stand in no log
 ODD_PERSON = "微信用户-13800138000"
@@ -43,7 +43,7 @@ def service(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("e2e")
     toy = serving.open_toy_shop(tmp_path / "home", "toy")
     toy.publish(serving.toy_models(), "r1")
-    service = Service(toy, tmp_path)
+    service = RunningService(toy, tmp_path / "log")
     try:
         yield service
     finally:
