@@ -53,7 +53,7 @@ constraints: setup ## resolve all dependencies anew into constraints.txt
 	    --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o constraints.txt
 
 audit: setup ## known vulnerabilities in the pinned versions
-	$(BIN)/pip-audit --require-hashes --disable-pip -r constraints.txt
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r constraints.txt
 
 clean: ## remove the environment and caches, never var/
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -14,6 +14,7 @@ from features.arrays import Int32s, Int64s, UInt8s, UInt64s
 from features.errors import UsageError
 
 SHOP_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+RELEASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 MAX_ID_CHARS: Final = 256
 
 
@@ -24,6 +25,13 @@ def validated_shop_name(name: str) -> str:
             f"'{name[:60]}' cannot name a shop: "
             "use 1 to 41 small letters, digits and hyphens, starting with a letter or digit."
         )
+    return name
+
+
+def validated_release_id(name: str) -> str:
+    """Return `name` when it may name a release, else raise; a release's name is also a directory's."""
+    if not RELEASE_ID.fullmatch(name):
+        raise UsageError(f"'{name[:60]}' cannot name a release; `pond releases` lists those there are.")
     return name
 
 

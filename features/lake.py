@@ -12,6 +12,8 @@ import hashlib
 import io
 import json
 import os
+import re
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ COMPACTION: Final = "compaction"  # the source of a commit that merges parts
 PART_ROWS: Final = 500_000
 SMALL_PART_ROWS: Final = PART_ROWS // 2
 SWEEP_AFTER_S: Final = 3600.0
+PART_NAME: Final = re.compile(r"part-[0-9a-f]{32}\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,22 +305,28 @@ class Lake:
     def _read_commit(self, table: str, number: int) -> Commit:
         path = self._log_file(table, number)
         try:
+            if path.is_symlink() or path.parent.is_symlink() or path.parent.parent.is_symlink():
+                raise ArtifactCorrupt(str(path), "is reached by a link")
             text = path.read_text("utf-8")
             stated = json.loads(text)
             body = stated["commit"]
-            if stated["digest"] != _digest(_canonical(body)) or body["number"] != number:
+            is_own = stated["digest"] == _digest(_canonical(body)) and text == _commit_text(stated["digest"], body)
+            if not is_own or body["number"] != number:
                 raise ArtifactCorrupt(str(path), "is not what was written")
             added = tuple(Part(**part) for part in body.pop("added"))
             commit = Commit(added=added, removed=tuple(body.pop("removed")), **body)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactCorrupt(str(path), f"cannot be read ({error})") from error
-        if commit.format_version > table_named(table).format_version:
+            if not all(PART_NAME.fullmatch(part.name) for part in added):
+                raise ArtifactCorrupt(str(path), "names a file that cannot be a part of this table")
+            newer = commit.format_version > table_named(table).format_version
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ArtifactCorrupt(str(path), f"cannot be read ({type(error).__name__})") from error
+        if newer:
             raise ReleaseError(f"{path} was written by a newer Pond; upgrade Pond to read it.")
         return commit
 
     def _try_commit(self, table: str, commit: Commit) -> bool:
         body = asdict(commit)
-        text = json.dumps({"digest": _digest(_canonical(body)), "commit": body}, ensure_ascii=False, indent=1)
+        text = _commit_text(_digest(_canonical(body)), body)
         final = self._log_file(table, commit.number)
         temporary = final.with_name(f"{uuid.uuid4().hex}.tmp")
         with storage_errors(self.root):
@@ -336,8 +345,11 @@ class Lake:
     def _verify(self, table: str, part: Part) -> Path:
         path = self.root / table / part.name
         try:
-            if path.stat().st_size != part.size:
-                raise ArtifactCorrupt(str(path), f"has {path.stat().st_size} bytes instead of {part.size}")
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode):
+                raise ArtifactCorrupt(str(path), "is a link or no file at all")
+            if found.st_size != part.size:
+                raise ArtifactCorrupt(str(path), f"has {found.st_size} bytes instead of {part.size}")
             if part.name not in self._verified and _digest(path.read_bytes()) != part.digest:
                 raise ArtifactCorrupt(str(path), "is not what was written")
         except FileNotFoundError as error:
@@ -378,3 +390,7 @@ def _digest(data: bytes) -> str:
 
 def _canonical(body: Any) -> bytes:
     return json.dumps(body, sort_keys=True, ensure_ascii=False).encode()
+
+
+def _commit_text(digest: str, body: Any) -> str:
+    return json.dumps({"digest": digest, "commit": body}, ensure_ascii=False, indent=1)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from features.errors import ContractError, UnknownShop, UsageError
-from features.ids import validated_shop_name
+from features.ids import SHOP_NAME, validated_shop_name
 
 MOST_STOCK: Final = 1e12
 
@@ -62,7 +62,7 @@ class Shop:
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise ContractError(str(path), "", f"is not valid TOML ({error}); mend the file.") from error
 
 
@@ -97,9 +97,12 @@ def open_shop(home: Path, name: str) -> Shop:
     root = shop_root(home, name)
     if not (root / "pond.toml").exists():
         raise UnknownShop(name)
+    _refuse_links_between_shops(home, root)
     settings = _read_toml(root / "pond.toml").get("shop", {})
     if not isinstance(settings, dict) or "timezone" not in settings:
         raise ContractError(str(root / "pond.toml"), "shop.timezone", 'is required, for example "Asia/Shanghai".')
+    if settings.get("name", name) != name:
+        raise ContractError(str(root / "pond.toml"), "shop.name", f"is '{settings['name']}', the directory '{name}'.")
     low_stock = settings.get("low_stock", 0)
     if isinstance(low_stock, bool) or not isinstance(low_stock, int | float) or not 0 <= low_stock < MOST_STOCK:
         raise ContractError(
@@ -108,6 +111,21 @@ def open_shop(home: Path, name: str) -> Shop:
     return Shop(name, root, validated_timezone(str(settings["timezone"])), float(low_stock))
 
 
+def _refuse_links_between_shops(home: Path, root: Path) -> None:
+    """Let a shop stand on another disk, but never on what another shop of this home is."""
+    shops, own = (home / "shops").resolve(), root.name
+    for part in (root, *(root / name for name in ("pond.toml", "lake", "releases", "rejects"))):
+        found = part.resolve()
+        if found.is_relative_to(shops) and found.relative_to(shops).parts[:1] != (own,):
+            raise ContractError(str(part), "", "is a link into another shop; give each shop a directory of its own.")
+
+
+def shop_names(home: Path) -> list[str]:
+    """Names of the directories under a home that hold a shop, whether or not it can be opened."""
+    names = (path.parent.name for path in sorted((home / "shops").glob("*/pond.toml")))
+    return [name for name in names if SHOP_NAME.fullmatch(name)]
+
+
 def list_shops(home: Path) -> list[Shop]:
-    """All shops under a home, by name."""
-    return [open_shop(home, p.parent.name) for p in sorted((home / "shops").glob("*/pond.toml"))]
+    """All shops under a home, by name; one that cannot be opened is an error, and says which it is."""
+    return [open_shop(home, name) for name in shop_names(home)]

@@ -6,7 +6,8 @@ their own (an index), or plain JSON values. Arrays come back memory-mapped, read
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_origin, get_type_hints, runtime_checkable
@@ -14,10 +15,10 @@ from typing import Any, Protocol, TypeVar, get_origin, get_type_hints, runtime_c
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from features.arrays import AnyArray
-from features.errors import ArtifactCorrupt
+from features.errors import ArtifactCorrupt, PondError
 
 T = TypeVar("T")
 
@@ -69,13 +70,23 @@ def load_value(cls: type[T], directory: Path) -> T:
 
     A part with a default takes it when an older Pond did not write the part; that nothing is lost, checksums say.
     """
-    try:
+    with _reading(directory / "value.json"):
         plain = json.loads((directory / "value.json").read_text("utf-8"))
         hints, there = get_type_hints(cls), {path.stem for path in directory.iterdir()} | plain.keys()
         parts = [f for f in fields(cls) if f.name in there or not _has_default(f)]  # type: ignore[arg-type]
+    with _reading(directory):
         return cls(**{f.name: _load_part(hints[f.name], directory / f.name, plain) for f in parts})
-    except (OSError, ValueError, KeyError, TypeError, EOFError, ValidationError, pl.exceptions.PolarsError) as error:
-        raise ArtifactCorrupt(str(directory), f"cannot be read ({error})") from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say which file cannot be read, whatever the library that reads it raises: each has errors of its own."""
+    try:
+        yield
+    except PondError:
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:
+        raise ArtifactCorrupt(str(path), f"cannot be read ({type(error).__name__}: {str(error)[:200]})") from error
 
 
 def _has_default(part: Field[Any]) -> bool:
@@ -84,23 +95,27 @@ def _has_default(part: Field[Any]) -> bool:
 
 def _load_part(kind: Any, at: Path, plain: Mapping[str, Any]) -> Any:
     if at.with_suffix(".npy").exists():
-        return _mapped(at.with_suffix(".npy"))
+        # As a plain array: every slice of a memmap object pays for being one.
+        return _mapped(at.with_suffix(".npy")).view(np.ndarray)
     if at.with_suffix(".parquet").exists():
-        return pl.read_parquet(at.with_suffix(".parquet"))
+        with _reading(at.with_suffix(".parquet")):
+            return pl.read_parquet(at.with_suffix(".parquet"))
     if at.is_dir() and (at / "indptr.npy").exists() and (at / "shape.npy").exists():
-        parts = [
-            np.load(at / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("data", "indices", "indptr")
-        ]
-        return sp.csr_array(tuple(parts), shape=tuple(np.load(at / "shape.npy", allow_pickle=False).tolist()))
+        parts = [_mapped(at / f"{name}.npy") for name in ("data", "indices", "indptr")]
+        shape = tuple(_mapped(at / "shape.npy").tolist())
+        with _reading(at):
+            return sp.csr_array(tuple(parts), shape=shape)
     if at.is_dir():
-        return kind.load(at) if issubclass(kind, Savable) else load_value(kind, at)
-    part = plain[at.name]
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return kind.model_validate(part)
-    return tuple(part) if get_origin(kind) is tuple else part
+        with _reading(at):
+            return kind.load(at) if issubclass(kind, Savable) else load_value(kind, at)
+    with _reading(at.parent / "value.json"):
+        part = plain[at.name]
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind.model_validate(part)
+        return tuple(part) if get_origin(kind) is tuple else part
 
 
 def _mapped(path: Path) -> AnyArray:
-    # As a plain array: every slice of a memmap object pays for being one.
-    array: AnyArray = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    with _reading(path):
+        array: AnyArray = np.load(path, mmap_mode="r", allow_pickle=False)
     return array

@@ -16,14 +16,15 @@ Everything is arrays, Parquet, JSON or a library's own text or index format; not
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from features.arrays import Int32s
 from features.attributes import attributes_of
@@ -46,6 +47,7 @@ from models.seams import CandidateSource
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
+_DIGEST: Final = "manifest_digest"
 BLENDS: Final = "blends.json"
 
 
@@ -71,6 +73,9 @@ class Manifest(BaseModel):
     gates: dict[str, str] = Field(default_factory=dict)
     counts: dict[str, int] = Field(default_factory=dict)
     files: dict[str, str] = Field(description="BLAKE2b of every file, by path inside the release")
+    manifest_digest: str = Field(
+        "", description="BLAKE2b of this file with this value left empty; older ones have none"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,18 +207,25 @@ def write_release(models: Models, directory: Path, facts: Mapping[str, Any]) -> 
     files = {str(p.relative_to(directory)): file_digest(p) for p in sorted(directory.rglob("*")) if p.is_file()}
     manifest = Manifest(
         timezone=models.timezone, day_starts=models.day_starts, as_of=models.as_of, config_digest=models.config.digest,
-        files=files,
-        content_digest=hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest(), **facts,
+        files=files, content_digest=_digest(json.dumps(files)), **facts,
     )  # fmt: skip
-    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
-    return manifest
+    return write_manifest(directory, manifest)
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
+    """Write what a release says of itself, with a checksum over every byte of it, and return it so."""
+    unsigned = manifest.model_copy(update={"manifest_digest": ""})
+    signed = unsigned.model_copy(update={"manifest_digest": _digest(_manifest_text(unsigned))})
+    (directory / MANIFEST).write_text(_manifest_text(signed), "utf-8")
+    return signed
 
 
 def read_manifest(directory: Path) -> Manifest:
     """Read what a release says of itself; damage is `ArtifactCorrupt`, another format version a `ReleaseError`."""
     path = directory / MANIFEST
     try:
-        content = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        content = json.loads(text)
         version = content["format_version"]
         if version > FORMAT_VERSION:
             raise ReleaseError(
@@ -223,9 +235,23 @@ def read_manifest(directory: Path) -> Manifest:
             raise ReleaseError(
                 f"{directory.name} has format version {version}, this Pond reads {FORMAT_VERSION}: run `pond upgrade`."
             )
-        return Manifest.model_validate(content)
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise ArtifactCorrupt(str(path), f"is not a manifest ({error})") from error
+        manifest = Manifest.model_validate(content)
+        stated, files = manifest.manifest_digest, manifest.files
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ArtifactCorrupt(str(path), f"is not a manifest ({type(error).__name__})") from error
+    if stated and _digest(text.replace(f'"{_DIGEST}": "{stated}"', f'"{_DIGEST}": ""')) != stated:
+        raise ArtifactCorrupt(str(path), "is not what was written")
+    if manifest.content_digest != _digest(json.dumps(files)):
+        raise ArtifactCorrupt(str(path), "names checksums that do not belong together")
+    return manifest
+
+
+def _manifest_text(manifest: Manifest) -> str:
+    return manifest.model_dump_json(indent=1)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def load_release(directory: Path, *, verify: bool = True) -> Release:
@@ -268,13 +294,23 @@ def _read_blends(path: Path) -> dict[str, LearnedBlend]:
 
 
 def verify_files(directory: Path, manifest: Manifest) -> None:
-    """Compare every file with its checksum; what is missing, changed or too much is `ArtifactCorrupt`."""
-    there = {str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file()} - {MANIFEST}
+    """Compare every file with its checksum; what is missing, changed, too much or a link is `ArtifactCorrupt`."""
+    there = {str(p.relative_to(directory)) for p in _own_files(directory)} - {MANIFEST}
     for name in sorted(there ^ set(manifest.files)):
         raise ArtifactCorrupt(str(directory / name), "is missing" if name in manifest.files else "does not belong here")
     for name, digest in manifest.files.items():
         if file_digest(directory / name) != digest:
             raise ArtifactCorrupt(str(directory / name), "is not what was written")
+
+
+def _own_files(directory: Path) -> Iterator[Path]:
+    """Yield the files of a release; a link would let it read what is not its own, a pipe would never end."""
+    for path in (directory, *sorted(directory.rglob("*"))):
+        kind = path.lstat().st_mode
+        if stat.S_ISREG(kind):
+            yield path
+        elif not stat.S_ISDIR(kind):
+            raise ArtifactCorrupt(str(path), "is a link or no file at all")
 
 
 def file_digest(path: Path) -> str:

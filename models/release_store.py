@@ -6,6 +6,8 @@ releases/
     CURRENT            JSON: {"release_id": …, "previous": [newest first]}; the truth about what serves
 """
 
+import hashlib
+import json
 import os
 import shutil
 import time
@@ -18,7 +20,8 @@ from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from features.errors import ArtifactCorrupt, ReleaseError
+from features.errors import ArtifactCorrupt, ReleaseError, UsageError
+from features.ids import validated_release_id
 from models.mount import is_mounted
 from models.release import MANIFEST, Manifest, Release, load_release, read_manifest, verify_files
 
@@ -60,6 +63,13 @@ class _Pointer(BaseModel):
 
     release_id: str | None = None
     previous: tuple[str, ...] = ()
+    digest: str = ""  # of the other two, so that a flipped byte cannot name another release; older ones have none
+
+    @property
+    def own_digest(self) -> str:
+        """BLAKE2b-128 of what it names."""
+        said = json.dumps([self.release_id, *self.previous])
+        return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,7 @@ class DirectoryStore:
 
     def publish(self, release_id: str, write: Callable[[Path], Manifest]) -> Release:
         """Write under a temporary name, make it durable, give it its name, verify every file and load it back."""
-        final, writing = self.root / release_id, self.root / f".writing-{release_id}"
+        final, writing = self._of(release_id), self.root / f".writing-{release_id}"
         if final.exists():
             raise ReleaseError(f"A release {release_id} exists already; releases are never written twice.")
         with self._writing():
@@ -91,13 +101,11 @@ class DirectoryStore:
 
     def earlier_ids(self) -> tuple[str, ...]:
         """Return the releases that served before the one that serves and still exist, newest first."""
-        return tuple(r for r in self._pointer().previous if (self.root / r).is_dir())
+        return tuple(r for r in self._pointer().previous if self._of(r).is_dir())
 
     def promote(self, release_id: str) -> None:
         """Flip the pointer to a complete release; one with a damaged file is `ArtifactCorrupt` and does not serve."""
-        if not (self.root / release_id).is_dir():
-            raise ReleaseError(f"There is no release {release_id}; `pond releases` lists them.")
-        verify_files(self.root / release_id, read_manifest(self.root / release_id))
+        self._verify(self._existing(release_id))
         with self._locked():
             pointer = self._pointer()
             if pointer.release_id != release_id:
@@ -113,15 +121,15 @@ class DirectoryStore:
             earlier = self.earlier_ids()
             if not earlier:
                 raise ReleaseError("There is no earlier release to roll back to; train another one.")
-            verify_files(self.root / earlier[0], read_manifest(self.root / earlier[0]))
+            self._verify(self._of(earlier[0]))
             self._flip(_Pointer(release_id=earlier[0], previous=earlier[1:]))
             return earlier[0]
 
     def load(self, release_id: str) -> Release:
         """Load a release, verified."""
-        if not (self.root / release_id).is_dir():
-            raise ReleaseError(f"There is no release {release_id}; `pond releases` lists them.")
-        return load_release(self.root / release_id)
+        directory = self._existing(release_id)
+        _named_as(directory, read_manifest(directory))
+        return load_release(directory)
 
     def list(self) -> list[Manifest]:
         """Return the manifests of all complete releases, oldest first."""
@@ -172,18 +180,37 @@ class DirectoryStore:
         finally:
             os.close(folder)
 
+    def _of(self, release_id: str) -> Path:
+        return self.root / validated_release_id(release_id)
+
+    def _existing(self, release_id: str) -> Path:
+        if not self._of(release_id).is_dir():
+            raise ReleaseError(f"There is no release {release_id}; `pond releases` lists them.")
+        return self._of(release_id)
+
+    def _verify(self, directory: Path) -> None:
+        manifest = read_manifest(directory)
+        _named_as(directory, manifest)
+        verify_files(directory, manifest)
+
     def _pointer(self) -> _Pointer:
         try:
-            return _Pointer.model_validate_json((self.root / POINTER).read_text("utf-8"))
+            text = (self.root / POINTER).read_text("utf-8")
+            pointer = _Pointer.model_validate_json(text)
+            for named in filter(None, (pointer.release_id, *pointer.previous)):
+                validated_release_id(named)
         except FileNotFoundError:
             return _Pointer()
-        except (ValueError, OSError) as error:
-            raise ArtifactCorrupt(str(self.root / POINTER), f"does not name a release ({error})") from error
+        except (ValueError, OSError, UsageError) as error:
+            raise ArtifactCorrupt(str(self.root / POINTER), "does not name a release") from error
+        if pointer.digest and (pointer.digest != pointer.own_digest or text != pointer.model_dump_json()):
+            raise ArtifactCorrupt(str(self.root / POINTER), "is not what was written")
+        return pointer
 
     def _flip(self, pointer: _Pointer) -> None:
         writing = self.root / f".{POINTER}.writing"
         with writing.open("w", encoding="utf-8") as file:
-            file.write(pointer.model_dump_json())
+            file.write(pointer.model_copy(update={"digest": pointer.own_digest}).model_dump_json())
             file.flush()
             os.fsync(file.fileno())
         writing.replace(self.root / POINTER)
@@ -198,6 +225,11 @@ class DirectoryStore:
                 yield
             finally:
                 flock(lock, LOCK_UN)
+
+
+def _named_as(directory: Path, manifest: Manifest) -> None:
+    if manifest.release_id != directory.name:
+        raise ArtifactCorrupt(str(directory / MANIFEST), f"is the manifest of another release, {manifest.release_id}")
 
 
 def _make_durable(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a route asks for: the worker's parts and the caller behind the key."""
+"""What a route asks for: the worker's parts and the caller behind the key, whom the door has let in."""
 
 from typing import Annotated, TypeAlias, cast
 
@@ -20,16 +20,16 @@ async def _worker(request: Request) -> Worker:
 AnyWorker: TypeAlias = Annotated[Worker, Depends(_worker)]
 
 
-async def _backend(request: Request, worker: AnyWorker, _key: _Key) -> Caller:
-    return require(worker.auth.authenticate(request.headers.get("Authorization")), Role.backend)
+async def _backend(request: Request, _key: _Key) -> Caller:
+    return require(request.state.caller, Role.backend)
 
 
-async def _operator(request: Request, worker: AnyWorker, _key: _Key) -> Caller:
-    return require(worker.auth.authenticate(request.headers.get("Authorization")), Role.operator)
+async def _operator(request: Request, _key: _Key) -> Caller:
+    return require(request.state.caller, Role.operator)
 
 
-async def _admin(request: Request, worker: AnyWorker, _key: _Key) -> Caller:
-    return require(worker.auth.authenticate(request.headers.get("Authorization")), Role.admin)
+async def _admin(request: Request, _key: _Key) -> Caller:
+    return require(request.state.caller, Role.admin)
 
 
 Backend: TypeAlias = Annotated[Caller, Depends(_backend)]

@@ -13,7 +13,8 @@ from service.child import end_with_parent, told_by_parent
 from service.door import Door
 from service.live_state import now_us
 from service.observe import Metrics, configure_logs, telemetry
-from service.problems import install_problems
+from service.problems import MEDIA_TYPE, install_problems
+from service.protocol import PlainProtocol
 from service.routes import admin, catalogue, customers, decisions, events, health, personal
 from service.schemas import EventIn
 from service.settings import ServiceSettings
@@ -24,8 +25,9 @@ VERSION: Final = "1"
 DESCRIPTION: Final = """The personalization engine for shops that own their customers.
 
 Every call needs a key (`Authorization: Bearer pond_<id>_<secret>`, from `pond keys create`); the shop comes from the
-key. Errors are `application/problem+json` with a stable `code`. Every answer is logged with its probability: send its
-`decision_id` with the events that follow.
+key. Errors are `application/problem+json` with a stable `code`. An id in a path is percent-encoded as one segment
+(`encodeURIComponent`), so that `a/consent` is `/v1/customers/a%2Fconsent`. Every answer is logged with its
+probability: send its `decision_id` with the events that follow.
 """
 GRACE_SECONDS: Final = 10
 
@@ -47,9 +49,7 @@ def create_app(settings: ServiceSettings, clock: Callable[[], int] = now_us) -> 
     for theme in (decisions, events, catalogue, personal, customers, admin, health):
         app.include_router(theme.router)
     install_problems(app)
-    app.add_middleware(
-        Door, metrics=metrics, requests_at_once=settings.requests_at_once, body_bytes=settings.body_bytes
-    )
+    app.add_middleware(Door, metrics=metrics, settings=settings)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's own way to extend the document
     return app
 
@@ -60,18 +60,34 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         event = EventIn.model_json_schema(ref_template="#/components/schemas/{model}")
         made["components"]["schemas"]["EventIn"] = event
+        made["components"]["schemas"].pop("HTTPValidationError", None)
+        made["components"]["schemas"].pop("ValidationError", None)
+        for response in (r for path in made["paths"].values() for m in path.values() for r in m["responses"].values()):
+            _say_how_problems_come(response)
         app.openapi_schema = made
     return app.openapi_schema
 
 
+def _say_how_problems_come(response: dict[str, Any]) -> None:
+    """Put the schema of a problem under its own media type, where FastAPI would say JSON."""
+    content = response.get("content", {})
+    told = content.get("application/json", {}).get("schema", {}).get("$ref", "")
+    if told.endswith("/Problem"):
+        response["content"] = {MEDIA_TYPE: content["application/json"]}
+
+
 def run_worker(settings: ServiceSettings, listening: socket.socket) -> None:
     """Serve on a socket that all workers share, until SIGTERM; requests that have begun are finished."""
-    configure_logs()
-    config = uvicorn.Config(
-        create_app(settings), loop="uvloop", http="httptools", lifespan="on", log_config=None, access_log=False,
+    configure_logs(settings.home)
+    uvicorn.Server(server_config(create_app(settings))).run(sockets=[listening])
+
+
+def server_config(app: FastAPI) -> uvicorn.Config:
+    """Return how the server below the application is set up."""
+    return uvicorn.Config(
+        app, loop="uvloop", http=PlainProtocol, lifespan="on", log_config=None, access_log=False,
         server_header=False, date_header=True, timeout_graceful_shutdown=GRACE_SECONDS, ws="none",
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listening])
 
 
 def main() -> None:

@@ -29,11 +29,12 @@ class NotAllowed(PondError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated caller: what it may see is this shop only."""
+    """An authenticated caller: what it may see is this shop only; `rate` is its requests a second, None: no limit."""
 
     key_id: str
     shop: str
     role: Role
+    rate: float | None = None
 
 
 class Authenticator:
@@ -60,7 +61,7 @@ class Authenticator:
         matches = hmac.compare_digest(secret_hash(found[2] if found else ""), expected)
         if key is None or not matches:
             raise NotAuthenticated("This needs a valid key: send `Authorization: Bearer pond_<id>_<secret>`.")
-        return Caller(key.id, key.shop, key.role)
+        return Caller(key.id, key.shop, key.role, key.rate)
 
     def _refresh(self) -> None:
         if self._watch is None:

@@ -36,12 +36,24 @@ _KEYS: Final = sa.Table(
     sa.Column("role", sa.String(16), nullable=False), sa.Column("secret_sha256", sa.LargeBinary(32), nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False), sa.Column("revoked_at", sa.BigInteger),
 )  # fmt: skip
+# A table of its own: a control database of before needs no change, and a key without a row has no limit.
+_RATES: Final = sa.Table(
+    "rates", _SCHEMA, sa.Column("key", sa.String(16), primary_key=True),
+    sa.Column("per_second", sa.Float, nullable=False),
+)  # fmt: skip
 _AUDIT: Final = sa.Table(
     "audit", _SCHEMA, sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("at", sa.BigInteger, nullable=False), sa.Column("actor", sa.String(64), nullable=False),
     sa.Column("shop", sa.String(41), nullable=False), sa.Column("action", sa.String(64), nullable=False),
     sa.Column("details", sa.JSON, nullable=False),
 )  # fmt: skip
+
+
+_KEYS_WITH_RATES: Final = sa.select(_KEYS, _RATES.c.per_second).select_from(
+    _KEYS.outerjoin(_RATES, _KEYS.c.id == _RATES.c.key)
+)
+LOWEST_RATE: Final = 0.01
+HIGHEST_RATE: Final = 100_000
 
 
 class Role(StrEnum):
@@ -59,13 +71,14 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An API key without its secret; moments are UTC µs."""
+    """An API key without its secret; moments are UTC µs, `rate` is requests a second (None: no limit)."""
 
     id: str
     shop: str
     role: Role
     created_at: int
     revoked_at: int | None
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +145,13 @@ class ControlPlane:
             with self.engine.connect() as db:
                 return int(db.scalars(sa.select(_SHOPS.c.partitions).where(_SHOPS.c.name == name)).one())
 
-    def create_key(self, shop: str, role: Role, actor: str = "cli") -> str:
-        """Make a key and return `pond_<id>_<secret>`: the only time its secret is seen."""
+    def create_key(self, shop: str, role: Role, actor: str = "cli", rate: float | None = None) -> str:
+        """Make a key and return `pond_<id>_<secret>`: the only time its secret is seen.
+
+        With `rate`, at most so many requests a second are answered, by all workers together.
+        """
+        if rate is not None and not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise UsageError(f"A key's rate is {LOWEST_RATE} to {HIGHEST_RATE:,} requests a second, not {rate}.")
         key_id, secret = secrets.token_hex(6), secrets.token_hex(32)
         row = {
             "id": key_id, "shop": validated_shop_name(shop), "role": role.value, "secret_sha256": secret_hash(secret),
@@ -141,12 +159,15 @@ class ControlPlane:
         }  # fmt: skip
         with _errors(), self.engine.begin() as db:
             db.execute(_KEYS.insert().values(row))
-            _audit(db, actor, shop, "key.create", {"key": key_id, "role": role.value})
+            if rate is not None:
+                db.execute(_RATES.insert().values(key=key_id, per_second=rate))
+            limit = {} if rate is None else {"rate": rate}
+            _audit(db, actor, shop, "key.create", {"key": key_id, "role": role.value, **limit})
         return f"pond_{key_id}_{secret}"
 
     def list_keys(self, shop: str) -> list[Key]:
         """All keys of a shop, revoked ones too, oldest first."""
-        query = sa.select(_KEYS).where(_KEYS.c.shop == shop).order_by(_KEYS.c.created_at, _KEYS.c.id)
+        query = _KEYS_WITH_RATES.where(_KEYS.c.shop == shop).order_by(_KEYS.c.created_at, _KEYS.c.id)
         with _errors(), self.engine.connect() as db:
             return [_key(row) for row in db.execute(query)]
 
@@ -162,7 +183,7 @@ class ControlPlane:
 
     def live_keys(self) -> dict[str, tuple[Key, bytes]]:
         """Keys that are not revoked with the SHA-256 of their secrets, by id."""
-        query = sa.select(_KEYS).where(_KEYS.c.revoked_at.is_(None))
+        query = _KEYS_WITH_RATES.where(_KEYS.c.revoked_at.is_(None))
         with _errors(), self.engine.connect() as db:
             return {row.id: (_key(row), bytes(row.secret_sha256)) for row in db.execute(query)}
 
@@ -201,7 +222,7 @@ def key_of_erasures(settings: ServiceSettings) -> bytes:
 
 
 def _key(row: sa.Row[Any]) -> Key:
-    return Key(row.id, row.shop, Role(row.role), row.created_at, row.revoked_at)
+    return Key(row.id, row.shop, Role(row.role), row.created_at, row.revoked_at, row.per_second)
 
 
 def _audit(db: sa.Connection, actor: str, shop: str, action: str, details: Mapping[str, Any]) -> None:

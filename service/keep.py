@@ -11,7 +11,7 @@ import structlog
 
 from features.errors import PondError, ReleaseError
 from features.lake import Lake
-from features.shop import Shop, list_shops
+from features.shop import Shop, open_shop, shop_names
 from features.watermarks import Watermark, read_watermarks
 from models.release_store import DirectoryStore
 from service.child import end_with_parent, told_by_parent
@@ -37,7 +37,12 @@ class Shops:
 
     def kept(self) -> Iterable[Kept]:
         """Return every shop for the keeper."""
-        for shop in list_shops(self.home):
+        for name in shop_names(self.home):
+            try:
+                shop = open_shop(self.home, name)
+            except PondError as error:  # its journal waits; the other shops are not its business
+                structlog.get_logger("pond.keeper").warning("shop_unreadable", shop=name, error=str(error))
+                continue
             lake = self._lakes.setdefault(shop.name, Lake(shop.lake_dir))
             care = partial(_care, self.settings, self.key, shop, lake)
             yield Kept(shop.name, lake, shop.rejects_dir, partial(release_marks, shop), care)
@@ -80,8 +85,8 @@ def main() -> None:
     """Keep until SIGTERM, or only drain what there is."""
     told = told_by_parent()
     end_with_parent()
-    configure_logs()
     settings = ServiceSettings.model_validate(told["settings"])
+    configure_logs(settings.home)
     asyncio.run(_run(start_or_join(settings), settings, only_drain=told.get("only_drain", False)))
 
 

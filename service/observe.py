@@ -1,6 +1,7 @@
 """What the service says of itself: JSON logs, metrics of all workers together, traces when an endpoint is set.
 
-Logs and metrics never hold a key, a body or a customer's id: paths appear as their templates, customers as `masked`.
+Logs and metrics never hold a key, a body or a customer's id: paths appear as their templates, customers as stand-ins
+(`features/masking.py`).
 """
 
 import logging
@@ -16,18 +17,32 @@ from typing import Any, Final
 import structlog
 from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
-from features.ids import stable_hash
+from features.masking import Mask, without_secrets
 
 MULTIPROC_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+OURS: Final = "pond"
+# Fields of a log line that name a person; whoever logs one more person's field adds it here.
+PERSONAL: Final = frozenset(
+    {
+        "customer_id",
+        "customer",
+        "canonical_id",
+        "into",
+        "alias",
+        "other_id",
+        "id_value",
+        "openid",
+        "advisor_id",
+        "inviter_id",
+    }
+)
 BUCKETS_S: Final = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-
-
-def masked(customer_id: str) -> str:
-    """Return a stand-in by which log lines of one customer can be found without naming him."""
-    return f"c-{stable_hash(customer_id):016x}"
 
 
 def request_id_of(offered: str | None) -> str:
@@ -35,12 +50,13 @@ def request_id_of(offered: str | None) -> str:
     return offered if offered and REQUEST_ID.fullmatch(offered) else secrets.token_hex(8)
 
 
-def configure_logs() -> None:
-    """Print every log line of this process, ours and the libraries', as one JSON object on stderr."""
+def configure_logs(home: Path) -> None:
+    """Print every log line of this process, ours and the libraries', as one JSON object on stderr, masked."""
+    mask = Mask.of(home)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars, partial(_with_process, os.getpid()),
         structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        partial(_masked, mask),
     ]  # fmt: skip
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(ensure_ascii=False)],
@@ -49,7 +65,7 @@ def configure_logs() -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr), cache_logger_on_first_use=True,
     )  # fmt: skip
     lines = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.JSONRenderer(ensure_ascii=False),
@@ -62,6 +78,22 @@ def configure_logs() -> None:
 
 def _with_process(pid: int, _logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
     line["pid"] = pid
+    return line
+
+
+def _masked(mask: Mask, _logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+    """Replace what is personal, cut out what is secret, and write the traceback without values."""
+    told = line.pop("exc_info", None)
+    error = told[1] if isinstance(told, tuple) else told if isinstance(told, BaseException) else sys.exc_info()[1]
+    if told and error is not None:
+        line["exception"] = mask.trace(error)
+    is_ours = str(line.get("logger", OURS)).startswith(OURS)
+    for name, value in line.items():
+        if name in PERSONAL and value is not None:
+            line[name] = mask.stand_in(str(value))
+        elif isinstance(value, str) and name not in ("exception", "timestamp"):
+            # What libraries say of futures, requests and values is not worded by us.
+            line[name] = without_secrets(value) if is_ours or name != "event" else mask.without_values(value)
     return line
 
 
@@ -113,14 +145,40 @@ class Metrics:
             self.serving.labels(shop, before).set(0)
         self.serving.labels(shop, now).set(1)
 
-    def exposition(self) -> bytes:
-        """Return the text that Prometheus reads: all workers together where they share a directory."""
-        directory = os.environ.get(MULTIPROC_DIR)
-        if not directory or not Path(directory).is_dir():
-            return generate_latest(self._registry)
+    def exposition(self, *, by_shop: bool = True) -> bytes:
+        """Return the text that Prometheus reads: all workers together where they share a directory.
+
+        Without `by_shop` the shops are added together, so that nobody reads another shop's business from it.
+        """
+        directory, registry = os.environ.get(MULTIPROC_DIR), self._registry
+        if directory and Path(directory).is_dir():
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call] # no types there
+        if by_shop:
+            return generate_latest(registry)
         together = CollectorRegistry()
-        MultiProcessCollector(together, path=directory)  # type: ignore[no-untyped-call] # the library has no types here
+        together.register(_ShopsTogether(registry))
         return generate_latest(together)
+
+
+class _ShopsTogether(Collector):
+    """The metrics of a registry with all shops added up: the labels that name what is a shop's own are left out."""
+
+    OWN: Final = ("shop", "scene", "release")
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the sums."""
+        for family in self._registry.collect():
+            sums: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+            for sample in family.samples:
+                if not sample.name.endswith("_created"):
+                    kept = tuple((name, value) for name, value in sample.labels.items() if name not in self.OWN)
+                    sums[sample.name, kept] = sums.get((sample.name, kept), 0.0) + sample.value
+            family.samples = [Sample(name, dict(kept), value) for (name, kept), value in sums.items()]
+            yield family
 
 
 def telemetry(endpoint: str | None) -> TelemetryConfig:

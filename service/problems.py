@@ -8,6 +8,7 @@
     │   ├── Erased           the customer was erased on request
     │   ├── CannotMerge      two ids that cannot become one person
     │   └── CannotUnmerge    one person cannot be taken apart again
+    ├── RateExceeded         the key has had as many requests as its rate allows
     ├── NothingStored        every event of a batch was refused
     ├── NoRelease            the shop has no release that can serve yet
     └── TooBusy              the worker has as many requests as it takes
@@ -15,8 +16,9 @@
 An answer never shows a traceback, a path or a value of the request; the log has them under the request id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -36,8 +38,8 @@ from features.errors import (
     UnknownShop,
     UsageError,
 )  # fmt: skip
-from features.sentences import plain
 from service.auth import NotAllowed, NotAuthenticated
+from service.faults import UNREADABLE_JSON, field_of, sentence_of
 from service.schemas import EventResult, Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -115,6 +117,14 @@ class TooBusy(PondError):
         super().__init__("This worker is at its limit; try again in a moment.")
 
 
+class RateExceeded(PondError):
+    """The key has had as many requests as its rate allows; `seconds` until the next is let in."""
+
+    def __init__(self, rate: float, seconds: int) -> None:
+        self.seconds = seconds
+        super().__init__(f"This key may send {rate:g} requests a second; wait {seconds} s, or send batches.")
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How a class of errors is told: status, stable code, title, and whether trying again later makes sense."""
@@ -146,6 +156,7 @@ KINDS: Final[dict[type[BaseException], Kind]] = {
     StorageFull: Kind(503, "storage_full", "No space left", retry=True),
     ServiceUnreachable: Kind(503, "state_unreachable", "The state server does not answer", retry=True),
     TooBusy: Kind(503, "busy", "Too many requests at once", retry=True),
+    RateExceeded: Kind(429, "rate_exceeded", "Too many requests a second"),
     PondError: Kind(500, "internal", "Something went wrong here", hides_detail=True),
 }
 
@@ -155,16 +166,20 @@ _OF_STATUS: Final = {
     403: Kind(403, "forbidden", "The key's role does not allow this"),
     404: Kind(404, "no_such_path", "No such path"),
     405: Kind(405, "method_not_allowed", "The path knows another method"),
+    408: Kind(408, "body_too_slow", "The body did not come in time"),
     413: Kind(413, "body_too_large", "The body is too large"),
+    415: Kind(415, "unsupported_media_type", "The body is of another type"),
 }
 _DETAILS: Final = {
     "unreadable": "Send a JSON body with the header Content-Type: application/json.",
     "no_such_path": "See /docs for the paths there are.",
     "method_not_allowed": "See /docs for the methods of this path.",
+    "body_too_slow": "Send the whole body at once, with its true Content-Length.",
     "body_too_large": "Send it in smaller parts.",
+    "unsupported_media_type": "Send JSON as UTF-8 with the header Content-Type: application/json and no "
+    "Content-Encoding.",
     "internal": "This is our mistake, not yours; the log has the details under the request id.",
     "release_corrupt": "A file of the release or the lake is damaged; the operator finds its name in the log.",
-    "invalid_request": "The request does not fit its schema; see `errors` and /docs.",
 }
 
 
@@ -186,6 +201,8 @@ def problem_of(error: BaseException, request_id: str = "") -> Problem:
         more["scenes"] = error.scenes
     if isinstance(error, NothingStored):
         more["results"] = error.results
+    if isinstance(error, RateExceeded):
+        more["retry_after"] = error.seconds
     return _told(kind, detail, request_id, **more)
 
 
@@ -196,6 +213,11 @@ def _told(kind: Kind, detail: str, request_id: str, **more: Any) -> Problem:
     )  # fmt: skip
 
 
+def problem_of_status(status: int, detail: str) -> Problem:
+    """Return the body that tells an error that has no class because no application saw the request."""
+    return _told(_OF_STATUS[status], detail, "")
+
+
 def _of_http(error: HTTPException) -> Kind:
     return _OF_STATUS.get(error.status_code, Kind(error.status_code, "http", "The request cannot be served"))
 
@@ -203,21 +225,19 @@ def _of_http(error: HTTPException) -> Kind:
 def _invalid(error: ValidationError | RequestValidationError, request_id: str) -> Problem:
     found = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
-        return _told(_OF_STATUS[400], "The body is not valid JSON.", request_id)
-    errors = [{"field": field_of(one["loc"]), "message": plain(one)} for one in found[:MOST_ERRORS]]
+        return _told(_OF_STATUS[400], UNREADABLE_JSON, request_id)
+    errors = [{"field": field_of(one["loc"]), "message": sentence_of(one)} for one in found[:MOST_ERRORS]]
     kind = Kind(422, "invalid_request", "The request does not fit its schema")
-    return _told(kind, _DETAILS[kind.code], request_id, errors=errors)
+    more = f" (and {len(found) - 1} more: see `errors`)" if len(found) > 1 else ""
+    return _told(kind, f"{errors[0]['field'] or 'body'}: {errors[0]['message']}{more}; /docs has the schema.",
+                 request_id, errors=errors)  # fmt: skip
 
 
-def field_of(location: Sequence[int | str]) -> str:
-    """Return where in a request a fault lies, as `context.basket.0`; what the caller named himself is shortened."""
-    parts = [str(part)[:60] for part in location]
-    return ".".join(parts[1:] if parts and parts[0] in ("body", "query", "path") else parts)
-
-
-def answered(problem: Problem) -> Response:
-    """Return a problem as a response."""
-    headers = {"Retry-After": str(RETRY_SECONDS)} if problem.status == 503 else {}
+def answered(problem: Problem, more: Mapping[str, str] = MappingProxyType({})) -> Response:
+    """Return a problem as a response; `more` are headers that belong to it, such as `Allow`."""
+    headers = dict(more)
+    if problem.status in (429, 503):
+        headers["Retry-After"] = str(problem.retry_after or RETRY_SECONDS)
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     body = problem.model_dump_json(exclude_defaults=True)
@@ -229,20 +249,32 @@ def install_problems(app: FastAPI) -> None:
     log = structlog.get_logger("pond.service")
 
     def expected(request: Request, error: Exception) -> Response:
-        problem = problem_of(error, getattr(request.state, "request_id", ""))
+        told = HTTPException(415) if _is_of_another_type(request, error) else error
+        problem = problem_of(told, getattr(request.state, "request_id", ""))
         if problem.status >= 500:
             log.warning("problem", code=problem.code, error=str(error)[:500])
-        return answered(problem)
+        return answered(problem, (getattr(error, "headers", None) or {}) if problem.status == 405 else {})
 
     for cls in (PondError, RequestValidationError, HTTPException):
         app.add_exception_handler(cls, expected)
+
+
+def _is_of_another_type(request: Request, error: Exception) -> bool:
+    """Whether a body was not read as JSON because it does not say that it is."""
+    if not isinstance(error, RequestValidationError) or not any(tuple(e["loc"]) == ("body",) for e in error.errors()):
+        return False
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = kind.startswith("application/") and kind.endswith(("/json", "+json"))
+    return not is_json and request.headers.get("content-length", "") != "0"
 
 
 # For OpenAPI: what any path may answer besides success.
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Problem, "description": text, "content": {MEDIA_TYPE: {}}}
     for status, text in {
-        401: "No valid key.", 403: "The key's role does not allow this.", 422: "The request does not fit its schema.",
+        400: "The body or the path cannot be read.", 401: "No valid key.", 403: "The key's role does not allow this.",
+        413: "The body is too large.", 415: "The body is not JSON.", 422: "The request does not fit its schema.",
+        429: "The key has had as many requests as its rate allows; try again after `Retry-After` seconds.",
         503: "The state server, the release or the worker cannot serve now; try again after `Retry-After` seconds.",
     }.items()
 }  # fmt: skip

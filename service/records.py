@@ -298,6 +298,21 @@ class ReleaseOut(BaseModel):
     gates: dict[str, str] = Field(description="Results of its gates.")
 
 
+class AuditEntry(BaseModel):
+    """Who did what to the shop."""
+
+    at: str = Field(description="When, UTC.")
+    actor: str = Field(description="The id of a key, or `cli` for the command line.")
+    action: str = Field(description="What: key.create, key.revoke, release.promote …")
+    details: dict[str, Any] = Field(description="With what; no secrets, no personal data.")
+
+
+class AuditOut(BaseModel):
+    """The shop's audit trail, newest first."""
+
+    entries: list[AuditEntry] = Field(description="The latest ones, newest first.")
+
+
 class ReleasesOut(BaseModel):
     """All releases of the shop, oldest first."""
 

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from features.errors import PondError, ServiceUnreachable
-from features.shop import Shop, list_shops
+from features.shop import Shop, open_shop, shop_names
 from models.release_store import DirectoryStore
 from service.observe import Metrics
 from service.serving_set import ServingSet, ServingSets
@@ -54,13 +54,14 @@ class Reloader:
 
     async def look(self) -> None:
         """Look once at every shop's pointer and follow it."""
-        try:
-            shops = await asyncio.to_thread(list_shops, self._home)
-        except (PondError, OSError) as error:
-            self._log.warning("shops_unreadable", error=str(error))
-            return
-        self._sets.drop_except(shop.name for shop in shops)
-        for shop in shops:
+        names = await asyncio.to_thread(shop_names, self._home)
+        self._sets.drop_except(names)
+        for name in names:
+            try:
+                shop = await asyncio.to_thread(open_shop, self._home, name)
+            except (PondError, OSError) as error:  # it keeps what it serves; the other shops are not its business
+                self._log.warning("shop_unreadable", shop=name, error=str(error))
+                continue
             await self._follow(shop)
 
     def refusal(self, shop: str) -> Refusal | None:

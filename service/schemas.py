@@ -147,7 +147,9 @@ class RecommendRequest(Wanted):
         [], max_length=LIST_LIMIT, description="Product ids that come first, in this order, where they may be shown."
     )
     mix: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        {}, description="Share of each item kind; what the release cannot serve is named in `degraded`."
+        {},
+        json_schema_extra={"propertyNames": {"enum": list(ITEM_KINDS)}},
+        description="Share of each item kind; what the release cannot serve is named in `degraded`.",
     )
 
     @model_validator(mode="after")
@@ -237,6 +239,7 @@ class Problem(BaseModel):
     code: str = Field(description="Stable name to program against.")
     detail: str = Field(description="One sentence that says what to do.")
     request_id: str = Field("", description="Find the request in the logs by it.")
+    retry_after: int = Field(0, description="Seconds to wait before the same request makes sense again; 0: not said.")
     errors: list[dict[str, str]] = Field([], description="For an invalid request: field and what is wrong with it.")
     scenes: list[str] = Field([], description="For an unknown scene: the scenes there are.")
     results: list["EventResult"] = Field([], description="For a batch in which nothing was stored: why, per entry.")

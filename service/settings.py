@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,6 +28,10 @@ class ServiceSettings(BaseModel):
     port: int = Field(8600, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     workers: int = Field(1, ge=1, le=256, description="Worker processes.")
     spool_dir: Path | None = Field(None, description="Decisions wait here while the state server is away; home/spool.")
+    metrics_token: Annotated[str, Field(min_length=16)] | None = Field(
+        None, description="Bearer token that shows each shop's counts in /metrics and /health/ready; without it only "
+        "a service that listens on this machine alone shows them, any other adds the shops together.", repr=False,
+    )  # fmt: skip
     otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector; without it no traces leave.")
 
     partitions: int = Field(16, ge=1, le=1024, description="Journal partitions of a shop, fixed when it is created.")
@@ -37,6 +41,7 @@ class ServiceSettings(BaseModel):
     connections: int = Field(32, ge=1, le=1024, description="Connections to the state server per worker.")
 
     body_bytes: int = Field(16_000_000, ge=1_000, description="Largest request body.")
+    body_seconds: float = Field(30.0, gt=0, le=3_600, description="Longest a request may take to send its body, s.")
     events_per_batch: int = Field(10_000, ge=1, le=10_000, description="Most events in one request.")
     recommend_batch: int = Field(1_000, ge=1, le=1_000, description="Most queries in one batch request.")
     k_max: int = Field(200, ge=1, le=1_000, description="Longest slate a caller may ask for.")
@@ -70,6 +75,11 @@ class ServiceSettings(BaseModel):
             raise UsageError(
                 f"The setting '{where}' ({PREFIX}{where.upper()}) is wrong: it {plain(first)}; mend it."
             ) from error
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the service."""
+        return self.host in ("127.0.0.1", "::1", "localhost")
 
     @property
     def state_dir(self) -> Path:

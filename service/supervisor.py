@@ -190,8 +190,8 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = print, *,
     ServiceUnreachable
         The state server or the workers do not start.
     """
-    configure_logs()
     settings = settings.model_copy(update={"home": settings.home.resolve()})
+    configure_logs(settings.home)
     listening = listen(settings.host, settings.port)
     metrics_dir = Path(tempfile.mkdtemp(prefix="pond-metrics-"))
     supervisor = Supervisor(settings, listening, metrics_dir)

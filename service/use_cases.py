@@ -15,18 +15,20 @@ from features.columns import EventKind, ItemKind
 from features.errors import UsageError
 from features.identities import MERGED
 from features.lake import Lake
-from features.sentences import plain
 from features.shop import Shop, open_shop
 from models.release_store import DirectoryStore
 from service import customer_state
 from service.control import ControlPlane
 from service.customer_state import CustomerState, Status
 from service.decide import attributes_known
+from service.faults import field_of, sentence_of
 from service.live_state import LiveState
 from service.merges import MergeOutcome, Merges
 from service.observe import Metrics
-from service.problems import CannotMerge, CannotUnmerge, Erased, LimitExceeded, NothingStored, NotKept, field_of
+from service.problems import CannotMerge, CannotUnmerge, Erased, LimitExceeded, NothingStored, NotKept
 from service.records import (
+    AuditEntry,
+    AuditOut,
     BundleIn,
     ConsentIn,
     ConsentOut,
@@ -248,6 +250,16 @@ class UseCases:
         ]  # fmt: skip
         return ReleasesOut(current=current, serving=self.sets.release_id(shop), releases=releases)
 
+    async def audit(self, shop: str, limit: int) -> AuditOut:
+        """Return who did what to the shop, newest first."""
+        found = await asyncio.to_thread(self.control.audit, shop, limit)
+        return AuditOut(
+            entries=[
+                AuditEntry(at=iso(row.at), actor=row.actor, action=row.action, details=dict(row.details))
+                for row in found
+            ]
+        )
+
     async def promote(self, shop: str, release_id: str, actor: str) -> ReleasesOut:
         """Let a release serve; workers follow within a second."""
         store = DirectoryStore((await self.shop(shop)).releases_dir)
@@ -272,7 +284,7 @@ def _read_event(one: Any, timezone: str, latest: int) -> LiveEvent | EventResult
         first = error.errors(include_url=False)[0]
         offered = one.get(c.EVENT_ID) if isinstance(one, dict) else None
         named = offered if isinstance(offered, str) and len(offered) <= 256 else ""
-        detail = f"{field_of(first['loc']) or 'event'}: {plain(first)}"
+        detail = f"{field_of(first['loc']) or 'event'}: {sentence_of(first)}"
         return EventResult(event_id=named, result="invalid", detail=detail)
     except ValueError:
         return EventResult(event_id=event.event_id, result="invalid", detail="props: holds what JSON text cannot.")

@@ -14,6 +14,7 @@ from service.control import ControlPlane
 from service.decide import Decider, with_live_catalogue
 from service.from_lake import LakeWords
 from service.guardian import start_or_join
+from service.limits import RateLimiter
 from service.live_state import LiveState
 from service.observe import Metrics
 from service.reload import Reloader
@@ -36,6 +37,7 @@ class Worker:
 
     settings: ServiceSettings
     auth: Authenticator
+    limiter: RateLimiter
     state: LiveState
     sets: ServingSets
     decider: Decider
@@ -78,8 +80,8 @@ async def opened_worker(
     await reloader.look()
     tasks = [asyncio.create_task(reloader.run()), asyncio.create_task(_replay(decider, metrics))]
     try:
-        rights = Rights(settings, control, state, cases)
-        yield Worker(settings, auth, state, sets, decider, cases, rights, reloader, metrics)
+        limiter, rights = RateLimiter(state.client, settings), Rights(settings, control, state, cases)
+        yield Worker(settings, auth, limiter, state, sets, decider, cases, rights, reloader, metrics)
     finally:
         for task in tasks:
             await _end(task)

@@ -1,13 +1,19 @@
 """Shared fixtures: one real Valkey for the session, one shop of its own for every test."""
 
 import secrets
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from service import guardian
 from service.guardian import StateServer
 from service.settings import ServiceSettings
+
+# How long one example takes says how busy the machine is, nothing about what is tested.
+settings.register_profile("pond", deadline=None)
+settings.load_profile("pond")
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +37,14 @@ def state_server(state_settings: ServiceSettings) -> Iterator[StateServer]:
 def shop() -> str:
     """A shop name no other test uses."""
     return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Say how much was tried, also where output is captured: a promise is worth what it was tested with."""
+
+    def tell(text: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{text}\n")
+
+    return tell

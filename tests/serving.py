@@ -24,7 +24,7 @@ from models.catalogue import SOURCES
 from models.config import validated_pipeline_config
 from models.release import Models, write_release
 from models.release_store import DirectoryStore
-from service.app import create_app
+from service.app import create_app, server_config
 from service.control import ControlPlane, Role
 from service.settings import ServiceSettings
 from service.supervisor import listen
@@ -86,7 +86,7 @@ def open_toy_shop(home: Path, name: str, **settings: Any) -> ToyShop:
 def served(toy: ToyShop) -> Iterator[httpx.Client]:
     """The application on a real port, in a thread of this process; the client carries an admin key."""
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(toy.settings), log_config=None, access_log=False, ws="none"))
+    server = uvicorn.Server(server_config(create_app(toy.settings)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -1,14 +1,12 @@
 """`pond keys create|list|revoke`: who may call the service."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from pond.cli.audit import opened_control
 from pond.cli.data import ShopName
 from pond.cli.session import Session, session_of
-
-if TYPE_CHECKING:
-    from service.control import ControlPlane
 
 group = typer.Typer(no_args_is_help=True, help="API keys of a shop.")
 
@@ -23,14 +21,15 @@ def create(
     ctx: typer.Context,
     shop: ShopName,
     role: Annotated[str, typer.Option(help="backend, operator or admin.")] = "backend",
+    rate: Annotated[float | None, typer.Option(help="Most requests a second; default: no limit.")] = None,
 ) -> None:
     """Make a key and print it, the only time it is seen."""
     session = session_of(ctx)
-    session.say(created_key(session, shop, role))
+    session.say(created_key(session, shop, role, rate))
     session.remark("Keep it now: only its hash is stored.")
 
 
-def created_key(session: Session, shop: str, role: str) -> str:
+def created_key(session: Session, shop: str, role: str, rate: float | None = None) -> str:
     """Make a key of an existing shop and return it whole."""
     from features.errors import UsageError
     from service.control import Role
@@ -38,11 +37,8 @@ def created_key(session: Session, shop: str, role: str) -> str:
     if role not in set(Role):
         raise UsageError(f"There is no role '{role}'; use {', '.join(Role)}.")
     name = session.shop(shop).name
-    control = _control(session)
-    try:
-        return control.create_key(name, Role(role))
-    finally:
-        control.close()
+    with opened_control(session) as control:
+        return control.create_key(name, Role(role), rate=rate)
 
 
 @group.command("list")
@@ -51,13 +47,14 @@ def list_(ctx: typer.Context, shop: ShopName) -> None:
     from pond.cli.tables import moment, table
 
     session = session_of(ctx)
-    control = _control(session)
-    try:
-        keys = control.list_keys(session.shop(shop).name)
-    finally:
-        control.close()
-    rows = [(key.id, key.role, moment(key.created_at), moment(key.revoked_at)) for key in keys]
-    session.out.print(table(("key", "role", "made (UTC)", "revoked (UTC)"), rows))
+    name = session.shop(shop).name
+    with opened_control(session) as control:
+        keys = control.list_keys(name)
+    rows = [
+        (key.id, key.role, "" if key.rate is None else f"{key.rate:g}", moment(key.created_at), moment(key.revoked_at))
+        for key in keys
+    ]
+    session.out.print(table(("key", "role", "most a second", "made (UTC)", "revoked (UTC)"), rows))
 
 
 @group.command()
@@ -66,16 +63,7 @@ def revoke(
 ) -> None:
     """End a key for good; the next request with it is refused."""
     session = session_of(ctx)
-    control = _control(session)
-    try:
-        control.revoke_key(session.shop(shop).name, key)
-    finally:
-        control.close()
+    name = session.shop(shop).name
+    with opened_control(session) as control:
+        control.revoke_key(name, key)
     session.say(f"{key} is revoked.")
-
-
-def _control(session: Session) -> "ControlPlane":
-    from service.control import ControlPlane
-    from service.settings import ServiceSettings
-
-    return ControlPlane.open(ServiceSettings.of(session.environ, home=session.home))

@@ -27,7 +27,8 @@ from features.errors import (
     StorageFull,
     UsageError,
 )
-from pond.cli import data, keys, machine, persons, releases, serving, shops, train, tune, upkeep
+from features.masking import Mask, without_secrets
+from pond.cli import audit, data, keys, machine, persons, releases, serving, shops, train, tune, upkeep
 from pond.cli.session import Session
 
 EXIT_CODES: Final[tuple[tuple[type[PondError], int], ...]] = (
@@ -42,6 +43,7 @@ BUG: Final = 1
 USAGE: Final = 2
 STOPPED: Final = 130
 EVERYWHERE: Final = ("--home",)
+PERSONAL: Final = ("--customer", "--into", "--other")  # options whose value names a person
 EVERYWHERE_FLAGS: Final = ("--quiet", "--debug")
 
 app = typer.Typer(
@@ -53,7 +55,7 @@ app = typer.Typer(
     epilog="--home, --quiet and --debug may stand anywhere. Exit codes: 0 ok, 1 bug, 2 usage, 3 data, 4 gate refused, "
     "5 release or artifact, 6 service not reachable.",
 )
-for group in (shops, keys, data, train, tune, releases, persons, serving, upkeep, machine):
+for group in (shops, keys, audit, data, train, tune, releases, persons, serving, upkeep, machine):
     group.register(app)
 
 
@@ -119,14 +121,6 @@ def _failed(sentence: str, code: int, words: Sequence[str]) -> int:
     return code
 
 
-def _unnamed(words: Sequence[str]) -> list[str]:
-    """Leave the customer out of a command that is written down."""
-    return [
-        "(a customer)" if before == "--customer" else "--customer=…" if word.startswith("--customer=") else word
-        for before, word in zip(["", *words], words, strict=False)
-    ]
-
-
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if len(text) <= 200 else f"{text[:200]}…"
@@ -137,7 +131,7 @@ def _kept_traceback(words: Sequence[str]) -> Path:
     given = next((words[n + 1] for n, word in enumerate(words[:-1]) if word == "--home"), None)
     home = Session.of(Path(given) if given else None, os.environ).home
     name = f"bug-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.txt"
-    text = f"pond {' '.join(_unnamed(words))}\n{traceback.format_exc()}"
+    text = _fit_to_send(words, Mask.of(home))
     attempts: tuple[Callable[[], Path], ...] = (lambda: home / "logs", lambda: Path(tempfile.mkdtemp(prefix="pond-")))
     for place in attempts:
         try:
@@ -148,6 +142,19 @@ def _kept_traceback(words: Sequence[str]) -> Path:
             continue
         return folder / name
     return Path(os.devnull)
+
+
+def _fit_to_send(words: Sequence[str], mask: Mask) -> str:
+    """Return the command and the traceback without secrets and customers: the file is made to be sent to us."""
+    said: list[str] = []
+    for before, word in zip(("", *words), words, strict=False):
+        name, is_joined, value = word.partition("=")
+        if name in PERSONAL and is_joined:
+            said.append(f"{name}={mask.stand_in(value)}")
+        else:
+            said.append(mask.stand_in(word) if before in PERSONAL else word)
+    error = sys.exc_info()[1]
+    return without_secrets(f"pond {' '.join(said)}\n") + (f"Traceback\n{mask.trace(error)}\n" if error else "")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pond.cli.audit import record
 from pond.cli.data import ShopName
 from pond.cli.session import Session, quiet_mlflow, session_of
 
@@ -69,6 +70,7 @@ def promote(ctx: typer.Context, release: Annotated[str, typer.Argument(help="Its
     session = session_of(ctx)
     opened = session.shop(shop)
     DirectoryStore(opened.releases_dir).promote(release)
+    record(session, opened.name, "release.promote", {"release": release})
     session.say(f"{release} serves {shop} now.")
     _tell_mlflow(session, opened, release)
 
@@ -80,6 +82,7 @@ def rollback(ctx: typer.Context, shop: ShopName) -> None:
     session = session_of(ctx)
     opened = session.shop(shop)
     back = DirectoryStore(opened.releases_dir).rollback()
+    record(session, opened.name, "release.rollback", {"release": back})
     session.say(f"{back} serves {shop} again.")
     _tell_mlflow(session, opened, back)
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from pond.cli.audit import record
 from pond.cli.session import session_of
 
 group = typer.Typer(no_args_is_help=True, help="The shops (tenants) of this home.")
@@ -25,6 +26,7 @@ def create(
 
     session = session_of(ctx)
     shop = create_shop(session.home, name, timezone)
+    record(session, shop.name, "shop.create", {"timezone": shop.timezone})
     session.say(f"Created shop {shop.name} ({shop.timezone}) in {shop.root}")
 
 

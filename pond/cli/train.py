@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from pond.cli.audit import record
 from pond.cli.data import ShopName
 from pond.cli.session import Session, quiet_mlflow, session_of
 
@@ -69,12 +70,15 @@ def train_shop(
     tracker = open_tracker(said.tracking_uri, session.home) if said.tracking else NoTracker()
     moment = read_moment(as_of, shop.timezone) if as_of else None
     try:
-        return train(
+        made = train(
             shop, settings, moment, report(session),
             promote=promote, tracker=tracker, show=partial(_show_training, session),
         )  # fmt: skip
     finally:
         forget_what_came_back(session, shop)
+    if made.promoted:
+        record(session, shop.name, "release.promote", {"release": made.release_id, "by": "train"})
+    return made
 
 
 def _show_training(session: Session, made: "TrainReport") -> None:

@@ -1,18 +1,28 @@
-"""Releases: which there are, which serves, promote, roll back."""
+"""Releases: which there are, which serves, promote, roll back; and the audit trail."""
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 
 from service.access import Admin, AnyWorker
+from service.addressing import IdRoute
 from service.problems import RESPONSES
-from service.records import ReleasesOut
+from service.records import AuditOut, ReleasesOut
 from service.schemas import Problem
 
 router: Final = APIRouter(
-    prefix="/v1/admin", tags=["admin"],
+    route_class=IdRoute, prefix="/v1/admin", tags=["admin"],
     responses=RESPONSES | {409: {"model": Problem, "description": "There is no such release to serve."}},
 )  # fmt: skip
+
+
+@router.get("/audit", summary="Who did what")
+async def audit(
+    worker: AnyWorker, caller: Admin,
+    limit: Annotated[int, Query(ge=1, le=1_000, description="The latest so many.")] = 100,
+) -> AuditOut:  # fmt: skip
+    """Return what was done to this shop with keys, releases and personal data, newest first."""
+    return await worker.cases.audit(caller.shop, limit)
 
 
 @router.get("/releases", summary="All releases")

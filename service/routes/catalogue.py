@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from features.columns import ItemKind
 from service.access import AnyWorker, Backend
+from service.addressing import IdRoute
 from service.problems import RESPONSES
 from service.records import (
     BundleBatch,
@@ -20,7 +21,10 @@ from service.records import (
 from service.schemas import Id, Problem
 
 router: Final = APIRouter(
-    prefix="/v1", tags=["catalogue"], responses=RESPONSES | {404: {"model": Problem, "description": "Not known."}}
+    route_class=IdRoute,
+    prefix="/v1",
+    tags=["catalogue"],
+    responses=RESPONSES | {404: {"model": Problem, "description": "Not known."}},
 )
 
 

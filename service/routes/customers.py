@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query
 
 from service.access import AnyWorker, Backend
+from service.addressing import IdRoute
 from service.problems import RESPONSES
 from service.records import (
     ConsentIn,
@@ -20,7 +21,7 @@ from service.records import (
 from service.schemas import Id, Problem
 
 router: Final = APIRouter(
-    prefix="/v1", tags=["customers"], responses=RESPONSES | {
+    route_class=IdRoute, prefix="/v1", tags=["customers"], responses=RESPONSES | {
         404: {"model": Problem, "description": "Nothing is known of this customer."},
         410: {"model": Problem, "description": "The customer was erased on request."},
     },

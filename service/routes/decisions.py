@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from features.errors import PondError
 from service.access import AnyWorker, Backend, Operator
+from service.addressing import IdRoute
 from service.decide import UNREACHABLE, Command
 from service.problems import RESPONSES, LimitExceeded, problem_of
 from service.records import DecisionOut
@@ -23,7 +24,7 @@ from service.schemas import (
     SimilarRequest,
 )  # fmt: skip
 
-router: Final = APIRouter(prefix="/v1", tags=["decisions"], responses=RESPONSES)
+router: Final = APIRouter(route_class=IdRoute, prefix="/v1", tags=["decisions"], responses=RESPONSES)
 _UNKNOWN: Final[dict[int | str, dict[str, type[BaseModel]]]] = {404: {"model": Problem}}
 
 

@@ -5,10 +5,11 @@ from typing import Final
 from fastapi import APIRouter, Response
 
 from service.access import AnyWorker, Backend
+from service.addressing import IdRoute
 from service.problems import RESPONSES
 from service.schemas import EventsAnswer, EventsRequest, Problem
 
-router: Final = APIRouter(prefix="/v1", tags=["events"], responses=RESPONSES)
+router: Final = APIRouter(route_class=IdRoute, prefix="/v1", tags=["events"], responses=RESPONSES)
 
 
 @router.post(

@@ -1,14 +1,16 @@
 """Whether the service lives, whether it can serve, and its counts; no key needed."""
 
+import hmac
 from typing import Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from features.errors import PondError
-from features.shop import list_shops
+from features.shop import open_shop, shop_names
 from models.release_store import DirectoryStore
 from service.access import AnyWorker
+from service.worker import Worker
 
 router: Final = APIRouter(tags=["health"])
 EXPOSITION: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -35,18 +37,16 @@ async def live() -> Live:
 
 
 @router.get("/health/ready", summary="Can it serve?", responses={503: {"model": Ready, "description": "Not yet."}})
-async def ready(worker: AnyWorker, response: Response) -> Ready:
+async def ready(request: Request, worker: AnyWorker, response: Response) -> Ready:
     """Name what is not ready; a state server that is away does not stop answers, so it is named apart."""
     missing: list[str] = []
     degraded: list[str] = []
-    for shop in list_shops(worker.settings.home):
-        refusal = worker.reloader.refusal(shop.name)
-        if worker.sets.release_id(shop.name) is None:
-            wanted = refusal.release_id if refusal else DirectoryStore(shop.releases_dir).current_id()
-            why = f"release {wanted} cannot be used" if wanted else "no release is promoted"
-            (missing if wanted else degraded).append(f"shop {shop.name}: {why}")
-        elif refusal is not None:
-            degraded.append(f"shop {shop.name}: release {refusal.release_id} was refused, the one before serves")
+    for name in shop_names(worker.settings.home):
+        missing_here, degraded_here = _of_shop(worker, name)
+        missing += missing_here
+        degraded += degraded_here
+    if not _may_see_shops(request, worker):
+        missing, degraded = _without_names(missing), _without_names(degraded)
     if not worker.sets.shops:
         missing.append("no shop has a release that serves")
     try:
@@ -57,7 +57,36 @@ async def ready(worker: AnyWorker, response: Response) -> Ready:
     return Ready(ready=not missing, missing=missing, degraded=degraded)
 
 
+def _of_shop(worker: Worker, shop: str) -> tuple[list[str], list[str]]:
+    """Return what keeps a shop from being answered, and what is less than it should be although it is."""
+    refusal = worker.reloader.refusal(shop)
+    if worker.sets.release_id(shop) is not None:
+        why = f"shop {shop}: release {refusal.release_id} was refused, the one before serves" if refusal else ""
+        return [], [why] if why else []
+    try:
+        releases = DirectoryStore(open_shop(worker.settings.home, shop).releases_dir)
+        wanted = refusal.release_id if refusal else releases.current_id()
+    except (PondError, OSError):
+        return [f"shop {shop}: its files cannot be read, the log says why"], []
+    if wanted:
+        return [f"shop {shop}: release {wanted} cannot be used"], []
+    return [], [f"shop {shop}: no release is promoted"]
+
+
+def _without_names(lines: list[str]) -> list[str]:
+    return [f"{len(lines)} of the shops; their names are for who has the metrics token"] if lines else []
+
+
+def _may_see_shops(request: Request, worker: Worker) -> bool:
+    """Whether who asks may tell the shops apart: one shop's business is nothing another shop should read here."""
+    token = worker.settings.metrics_token
+    if token is None:
+        return worker.settings.is_local
+    offered = request.headers.get("authorization", "").removeprefix("Bearer ")
+    return hmac.compare_digest(offered.encode(), token.encode())
+
+
 @router.get("/metrics", summary="Counts of all workers, for Prometheus", response_class=Response)
-async def metrics(worker: AnyWorker) -> Response:
-    """Return the text exposition format."""
-    return Response(worker.metrics.exposition(), media_type=EXPOSITION)
+async def metrics(request: Request, worker: AnyWorker) -> Response:
+    """Return the text exposition format; shop by shop for who may see that (`POND_METRICS_TOKEN`), else added up."""
+    return Response(worker.metrics.exposition(by_shop=_may_see_shops(request, worker)), media_type=EXPOSITION)

@@ -5,12 +5,13 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Response
 
 from service.access import Admin, AnyWorker
+from service.addressing import IdRoute
 from service.problems import RESPONSES
 from service.records import ErasureOut
 from service.schemas import Id, Problem
 
 router: Final = APIRouter(
-    prefix="/v1", tags=["customers"], responses=RESPONSES | {
+    route_class=IdRoute, prefix="/v1", tags=["customers"], responses=RESPONSES | {
         404: {"model": Problem, "description": "Nothing is known of this customer."},
     },
 )  # fmt: skip
