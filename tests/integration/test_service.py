@@ -4,7 +4,6 @@ import json
 import shutil
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -372,22 +371,3 @@ def test_traces_leave_only_when_an_endpoint_is_set(tmp_path, state_server, shop,
             told = lambda: {path for path, body in spans if b"/v1/recommend" in body}  # noqa: E731
             wait_for(told, {"/v1/traces"})
         collector.shutdown()
-
-
-def test_a_worker_at_its_limit_says_so_and_its_health_goes_on(tmp_path, state_server, shop, models):
-    toy = serving.open_toy_shop(tmp_path, shop, redis_url=state_server.url, requests_at_once=1)
-    toy.publish(models, "r1")
-    with serving.served(toy) as client, ThreadPoolExecutor(8) as pool:
-        queries = {"queries": [{"customer_id": "tea-1"}] * 200}
-        seen = set()
-        for _ in range(20):  # whoever comes first is admitted: now and then that is not the batch
-            long = pool.submit(client.post, "/v1/recommend/batch", json=queries)
-            while not long.done():
-                answer = client.post("/v1/recommend", json={"customer_id": "a"})
-                seen.add((answer.status_code, answer.json().get("code"), answer.headers.get("Retry-After")))
-                assert client.get("/health/live").status_code == 200
-            assert long.result().status_code in (200, 503)
-            if (503, "busy", "1") in seen:
-                break
-        assert (503, "busy", "1") in seen
-        assert {status for status, _, _ in seen} <= {200, 503}
