@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 PIP     = $(BIN)/python -m pip install --disable-pip-version-check $(if $(MAKE_TERMOUT),,--quiet)
 READY  := $(VENV)/.ready
 FAST   := tests/unit tests/architecture
-MEDIUM := $(wildcard tests/property tests/conformance tests/golden tests/integration tests/faults)
+MEDIUM := $(wildcard tests/property tests/conformance tests/golden tests/integration)
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,7 +33,7 @@ demo: setup ## a real shop, trained, evaluated and served, with example calls
 test-fast: setup ## unit and architecture tests: at every save
 	$(BIN)/python -m pytest $(FAST)
 
-test: setup ## everything but the end-to-end tests: at every commit
+test: setup ## everything but the end-to-end and fault tests: at every commit
 	$(BIN)/python -m pytest $(FAST) $(MEDIUM)
 
 check: setup ## what continuous integration runs: lint, types, every test
