@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from features import columns as c
 from features.attributes import attributes_of
 from features.columns import EventKind, ItemKind
+from features.consents import PERSONALIZATION
 from features.errors import UsageError
 from features.identities import MERGED
 from features.lake import Lake
@@ -153,13 +154,19 @@ class UseCases:
     async def put_consent(self, shop: str, customer_id: str, said: ConsentIn) -> Stored:
         """Store a customer's word; the next decision obeys it."""
         timezone, now = (await self.shop(shop)).timezone, self.clock()
-        at = now if said.at is None else at_of(said.at, timezone)
+        at = await self._newest(shop, customer_id, said, now) if said.at is None else at_of(said.at, timezone)
         if at > now + AHEAD_US:
             raise UsageError("`at` lies in the future; consent holds from when it was given.")
         row = {c.CUSTOMER_ID: customer_id, **said.model_dump(exclude={"at"}), c.AT: at}
         if await self.state.put_consent(shop, row) == "rejected":
             raise Erased
         return Stored(stored=1)
+
+    async def _newest(self, shop: str, customer_id: str, said: ConsentIn, now: int) -> int:
+        """Return the moment of a word that is said now: after the one before, even if the clock stepped back since."""
+        channel = "" if said.purpose == PERSONALIZATION else said.channel or ""
+        before = (await self._read(shop, customer_id)).words.get((said.purpose, channel))
+        return now if before is None else max(now, before.at + 1)
 
     async def get_consents(
         self, shop: str, customer_id: str, purpose: str | None = None, channel: str | None = None

@@ -305,3 +305,14 @@ def test_a_damaged_lake_keeps_no_release_from_serving_what_is_not_personal(opene
         answer = recommend(client, "tea-2")
         assert answer["items"]
         assert "nothing personal is shown" in answer["degraded"][0]
+
+
+def test_a_word_said_now_holds_even_if_the_clock_stepped_back_since_the_one_before(opened):
+    toy = opened()
+    with serving.served(toy) as client:
+        say(client, "tea-3", state="on", at=time.time() + 3_600)
+        say(client, "tea-3", at=time.time())  # what was said earlier, and says so, changes nothing
+        assert client.get("/v1/customers/tea-3").json()["personalization"] == "on"
+        say(client, "tea-3")
+        assert client.get("/v1/customers/tea-3").json()["personalization"] == "off"
+        assert shown(recommend(client, "tea-3", scene="home")) == shown(recommend(client, "a stranger", scene="home"))
