@@ -80,11 +80,10 @@ def revise(store: DirectoryStore, release_id: str, ids: Iterable[str]) -> str | 
 
 
 def _free_name(store: DirectoryStore, release_id: str) -> str:
+    # Above every revision there is: a name that was free again would make two releases revisions of each other.
     stem = _REVISION.sub("", release_id)
-    number = 1
-    while (store.root / f"{stem}-e{number}").exists():
-        number += 1
-    return f"{stem}-e{number}"
+    names = [path.name for path in store.root.iterdir() if _REVISION.sub("", path.name) == stem != path.name]
+    return f"{stem}-e{1 + max((int(name.rpartition('-e')[2]) for name in names), default=0)}"
 
 
 def _emptied(frame: pl.DataFrame, rows: list[int]) -> pl.DataFrame:

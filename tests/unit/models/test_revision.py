@@ -131,3 +131,12 @@ def test_what_a_killed_publication_left_behind_is_swept(store):
     (store.root / ".removing-r0").mkdir()
     assert store.sweep_unfinished() == 2
     assert sorted(p.name for p in store.root.iterdir() if p.is_dir()) == ["r1", "r2"]
+
+
+def test_one_revision_after_the_other_each_has_a_name_of_its_own(store, models):
+    release_id = "r2"
+    for number, who in enumerate(models.customers.ids.texts[:4], 1):
+        revision = revise(store, release_id, [who])
+        assert revision == f"r2-e{number}"
+        assert store.remove(release_id, 5.0)
+        release_id = revision
