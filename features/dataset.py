@@ -113,6 +113,11 @@ class Dataset:
         """What customers did to contents."""
         return self.events[ItemKind.content]
 
+    @property
+    def bundle_events(self) -> Histories:
+        """What customers did to bundles."""
+        return self.events[ItemKind.bundle]
+
     @cached_property
     def day_starts(self) -> int:
         """The local hour at which the shop's day turns, as its purchases tell."""

@@ -1,6 +1,6 @@
-"""Every source by name: adding an algorithm is one file, one line here and one golden test."""
+"""Every source and every part by name: adding an algorithm is one file, one line here and one golden test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,6 +8,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from features.dataset import Dataset
+from models.bundles.model import BundleConfig, BundleModel, fit_bundles
+from models.contents.model import ContentConfig, ContentModel, fit_contents
 from models.recommenders.als import AlsConfig, AlsModel, fit_als
 from models.recommenders.content_based import ContentBasedConfig, ContentBasedModel, fit_content_based
 from models.recommenders.ease import EaseConfig, EaseModel, fit_ease
@@ -43,6 +45,28 @@ class SourceEntry:
     aspects: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PartEntry:
+    """How a part of a release beside its sources is configured, fitted and read back.
+
+    Attributes
+    ----------
+    model : type
+        A frozen value that `models.artifact` saves; one that holds anything of single customers has
+        `without(gone)` (`seams.ForgettingPart`).
+    fit : callable
+        Given the dataset, the fitted sources of products by name, the settings and a generator. With no data of its
+        kind the part is empty, never missing.
+    empty : callable
+        The part of a release that was made before there was one.
+    """
+
+    config: type[BaseModel]
+    model: type[Any]
+    fit: Callable[[Dataset, Mapping[str, CandidateSource], Any, np.random.Generator], Any]
+    empty: Callable[[], Any]
+
+
 SOURCES: Final[dict[str, SourceEntry]] = {
     "popular": SourceEntry(PopularConfig, PopularModel, fit_popular),
     "repeat": SourceEntry(RepeatConfig, RepeatModel, fit_repeat),
@@ -57,4 +81,9 @@ SOURCES: Final[dict[str, SourceEntry]] = {
     "content_based": SourceEntry(ContentBasedConfig, ContentBasedModel, fit_content_based, of_catalogue=True),
     "own_kinds": SourceEntry(OwnKindsConfig, OwnKindsModel, fit_own_kinds),
     "newest": SourceEntry(NewestConfig, NewestModel, fit_newest),
+}
+
+PARTS: Final[dict[str, PartEntry]] = {
+    "contents": PartEntry(ContentConfig, ContentModel, fit_contents, ContentModel.empty),
+    "bundles": PartEntry(BundleConfig, BundleModel, fit_bundles, BundleModel.empty),
 }

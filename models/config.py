@@ -9,7 +9,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from features.errors import ContractError
 from features.sentences import mistake
-from models.catalogue import SOURCES
+from models.catalogue import PARTS, SOURCES
 from models.rank.ranker import RankerConfig
 
 RepeatPolicy = Literal["allow", "exclude", "only"]
@@ -129,6 +129,9 @@ class PipelineConfig(BaseModel):
     sources: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Settings of each source by name; what is not said is that source's default."
     )
+    parts: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Settings of each part beside the sources: contents, bundles …"
+    )
     ranker: RankerConfig = Field(default=RankerConfig(), description="Settings of the learned rankers.")
     scenes: dict[str, SceneConfig] = Field(
         default_factory=dict, description="Recipes by scene; added to the standard ones."
@@ -138,7 +141,11 @@ class PipelineConfig(BaseModel):
     def _names_are_known(self) -> Self:
         for name, settings in self.sources.items():
             _known_source(name)
-            _check_source(name, settings)
+            _check("sources", SOURCES[name].config, name, settings)
+        for name, settings in self.parts.items():
+            if name not in PARTS:
+                raise ValueError(f"there is no part '{name}'; known are {', '.join(PARTS)}")
+            _check("parts", PARTS[name].config, name, settings)
         for place, scene in self.scenes.items():
             for name in scene.asks:
                 _known_source(name)
@@ -160,6 +167,10 @@ class PipelineConfig(BaseModel):
     def source(self, name: str) -> BaseModel:
         """Return the settings of a source."""
         return SOURCES[name].config.model_validate(self.sources.get(name, {}))
+
+    def part(self, name: str) -> BaseModel:
+        """Return the settings of a part."""
+        return PARTS[name].config.model_validate(self.parts.get(name, {}))
 
     @property
     def all_scenes(self) -> dict[str, SceneConfig]:
@@ -189,7 +200,8 @@ class PipelineConfig(BaseModel):
         full = {name: self.source(name).model_dump(mode="json") for name in self.used_sources}
         scenes = {name: scene.model_dump(mode="json") for name, scene in sorted(self.all_scenes.items())}
         ranker = self.ranker.model_dump(mode="json")
-        return hashlib.blake2b(repr((self.seed, full, scenes, ranker)).encode(), digest_size=16).hexdigest()
+        parts = {name: self.part(name).model_dump(mode="json") for name in PARTS}
+        return hashlib.blake2b(repr((self.seed, full, scenes, ranker, parts)).encode(), digest_size=16).hexdigest()
 
 
 def _known_source(name: str) -> None:
@@ -203,16 +215,16 @@ def _known_aspect(name: str) -> None:
         raise ValueError(f"there is no '{name}'; aspects of {source}: {', '.join(SOURCES[source].aspects) or 'none'}")
 
 
-def _check_source(name: str, settings: Mapping[str, Any]) -> None:
-    """Check one source's settings; the error says where among all settings the mistake is."""
+def _check(group: str, config: type[BaseModel], name: str, settings: Mapping[str, Any]) -> None:
+    """Check the settings of one source or part; the error says where among all settings the mistake is."""
     try:
-        SOURCES[name].config.model_validate(settings)
+        config.model_validate(settings)
     except ValidationError as error:
         where, why = mistake(error)
         told = InitErrorDetails(
-            type=PydanticCustomError("setting", "{why}", {"why": why}), loc=("sources", name, where), input=settings
+            type=PydanticCustomError("setting", "{why}", {"why": why}), loc=(group, name, where), input=settings
         )
-        raise ValidationError.from_exception_data("source", [told]) from error
+        raise ValidationError.from_exception_data(group, [told]) from error
 
 
 def validated_pipeline_config(settings: Mapping[str, Any], origin: str) -> PipelineConfig:

@@ -18,7 +18,7 @@ MAX_DEPTH: Final = 8
 HIDDEN_STATUSES: Final = frozenset({"hidden", "deleted", "discontinued", "inactive", "expired"})
 
 
-def _is_listed(status: str | None) -> bool:
+def is_listed(status: str | None) -> bool:
     """Whether an item with this status may be shown; one that is not known does not hide it."""
     return status not in HIDDEN_STATUSES
 
@@ -76,7 +76,7 @@ class ItemTable:
         return cls(
             products.ids, {}, _texts(frame, "title"), _texts(frame, "brand"), category, paths,
             price=np.array([np.nan if x is None else x for x in _column(frame, "price")], np.float32),
-            listed=np.array([_is_listed(status) for status in _column(frame, "status")], np.bool_),
+            listed=np.array([is_listed(status) for status in _column(frame, "status")], np.bool_),
             stock=np.array([np.nan if x is None else x for x in _column(frame, "stock")], np.float64),
             starts_at=np.array([ALWAYS if t is None else t for t in created], np.int64),
             ends_at=np.full(len(frame), NEVER, np.int64),
@@ -158,7 +158,7 @@ class ItemTable:
             grown["category"][idx] = code.get(str(row.get("category")), -1)
             grown["price"][idx] = np.nan if price is None else float(price)
             stock = row.get("stock")
-            grown["listed"][idx] = _is_listed(row.get("status"))
+            grown["listed"][idx] = is_listed(row.get("status"))
             grown["stock"][idx] = np.nan if stock is None else float(stock)
             grown["starts_at"][idx] = ALWAYS if created is None else int(created)
             grown["ends_at"][idx] = NEVER

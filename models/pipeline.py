@@ -21,64 +21,13 @@ from models.rank.attribution import Grounds
 from models.rank.blend import Blend, blend_by_rank
 from models.rank.diversity import diversified
 from models.rank.explore import draw_plackett_luce
-from models.reasons import Reason, reason
+from models.reasons import reason
 from models.seams import CandidateSource, Growing, Ranked, Ranker
+from models.slate import Filters, Pick, Request, Slate
 
 EXPLORED_PLACES: Final = 2
 POOL_PER_PLACE: Final = 10
 CATALOGUE: Final = "catalogue"  # where a list that stays short after all its fallbacks is filled from
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What the caller will accept; empty means everything."""
-
-    category: str = ""
-    brands: tuple[str, ...] = ()
-    price_min: float | None = None
-    price_max: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request to the pipeline, in dense indexes.
-
-    `basket` and `exclude` are never shown; `pins` come first, in order, when they may be shown; `recipe` replaces the
-    scene's own (an experiment's variant); `explore_seed` draws the last places by chance.
-    """
-
-    query: Query
-    scene: str
-    k: int
-    basket: Int32s = field(default_factory=lambda: NO_ITEMS)
-    exclude: Int32s = field(default_factory=lambda: NO_ITEMS)
-    pins: Int32s = field(default_factory=lambda: NO_ITEMS)
-    filters: Filters = Filters()
-    recipe: SceneConfig | None = None
-    explore_seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """One place of a slate: the item, its score, which stage chose it, why, and with which probability."""
-
-    item_idx: int
-    score: float
-    stage: str
-    reason: Reason
-    propensity: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Slate:
-    """What is served: at most k picks, and what went less well than it should have (empty when nothing did).
-
-    `causes` says the same without what differs from answer to answer, for counting.
-    """
-
-    picks: tuple[Pick, ...]
-    degraded: tuple[str, ...]
-    causes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,10 @@ class Query:
         Customer attributes by name, as texts (region, tier, gender …).
     learned_until : int or None
         UTC µs; what the models know of everybody lies strictly before. None: up to the question.
+    contents, bundles : History
+        What the customer did with contents and with bundles before `at`; items in the indexes of those kinds.
+    channel : str
+        Where the answer is shown; empty: not said.
     """
 
     at: int
@@ -42,6 +46,9 @@ class Query:
     seeds: Int32s = field(default_factory=lambda: NO_ITEMS)
     attributes: Mapping[str, str] = field(default_factory=dict)
     learned_until: int | None = None
+    contents: History = EMPTY
+    bundles: History = EMPTY
+    channel: str = ""
 
     @property
     def learned_days_ago(self) -> float:

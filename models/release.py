@@ -4,10 +4,13 @@
         manifest.json      who, when, from what, how good, and a checksum of every file
         config.json        the configuration it was trained with
         histories/         the customers' product events before `as_of`
+        events/<kind>/     the same for contents and bundles
         refusals/          who had switched personalization off, and when
         customers/         ids, and customers.parquet: their attributes
         products/          ids, and products.parquet: the catalogue as of training
+        contents/ bundles/ the same of the other kinds of item
         sources/<name>/    each fitted source
+        parts/<name>/      what is fitted beside them: contents, bundles …
         rankers/<scene>/   the learned rankers, where there was enough to learn from
         blends.json        the learned weights of sources, of scenes that no ranker orders
 
@@ -17,33 +20,23 @@ Everything is arrays, Parquet, JSON or a library's own text or index format; not
 import hashlib
 import json
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from features.arrays import Int32s
-from features.attributes import attributes_of
-from features.clock import shop_day_start
 from features.consents import Refusals
-from features.dataset import Dataset, Entities
 from features.errors import ArtifactCorrupt, ReleaseError
-from features.history import EMPTY, Histories, History, joined
-from features.ids import IdMap
+from features.history import Histories
 from models.artifact import load_value, save_value
-from models.catalogue import SOURCES
-from models.config import PipelineConfig, SceneConfig
-from models.items import ItemTable
+from models.catalogue import PARTS, SOURCES
+from models.config import PipelineConfig
 from models.mount import Mount
-from models.pipeline import Pipeline
-from models.query import NO_ITEMS, Query
 from models.rank.blend import LearnedBlend
 from models.rank.ranker import RankerModel
-from models.seams import CandidateSource
+from models.trained import OTHER_KINDS, EntityTable, Models
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -79,102 +72,6 @@ class Manifest(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class EntityTable:
-    """Ids and rows of the customers or products a release knows (`Entities` as of training, made plain)."""
-
-    ids: IdMap
-    frame: pl.DataFrame
-
-    @classmethod
-    def of(cls, entities: Entities) -> Self:
-        """Take the rows valid at the dataset's moment."""
-        return cls(entities.ids, entities.frame)
-
-    def entities(self, as_of: int) -> Entities:
-        """Return them as a dataset holds them."""
-        return Entities(self.ids, self.frame.with_columns(valid_from=pl.lit(0, pl.Int64)), as_of)
-
-
-@dataclass(frozen=True, eq=False)
-class Models:
-    """Everything a release serves with, in memory: what training makes and `load_release` reads back."""
-
-    timezone: str
-    as_of: int
-    config: PipelineConfig
-    customers: EntityTable
-    products: EntityTable
-    histories: Histories
-    sources: Mapping[str, CandidateSource]
-    rankers: Mapping[str, RankerModel] = field(default_factory=dict)
-    blends: Mapping[str, LearnedBlend] = field(default_factory=dict)
-    day_starts: int = 0
-    refusals: Refusals = field(default_factory=lambda: Refusals.of({}))
-
-    @classmethod
-    def of(
-        cls,
-        dataset: Dataset,
-        config: PipelineConfig,
-        sources: Mapping[str, CandidateSource],
-        rankers: Mapping[str, RankerModel] | None = None,
-    ) -> Self:
-        """Put fitted sources together with what they were fitted on."""
-        return cls(
-            dataset.timezone, dataset.as_of, config, EntityTable.of(dataset.customers),
-            EntityTable.of(dataset.products), dataset.product_events, sources, rankers or {},
-            day_starts=dataset.day_starts, refusals=Refusals.of(dataset.refused),
-        )  # fmt: skip
-
-    @cached_property
-    def pipeline(self) -> Pipeline:
-        """The pipeline over these models."""
-        return Pipeline(self.sources, self.recipes, self.rankers)
-
-    @cached_property
-    def recipes(self) -> dict[str, SceneConfig]:
-        """The recipe of each scene, what was learned put over what was said."""
-        learned = {
-            scene: {"sources": blend.weights, "rank_offset": blend.rank_offset} for scene, blend in self.blends.items()
-        }
-        return {name: said.model_copy(update=learned.get(name)) for name, said in self.config.all_scenes.items()}
-
-    @cached_property
-    def items(self) -> ItemTable:
-        """The products as they were at training."""
-        return ItemTable.of(self.products.entities(self.as_of))
-
-    @cached_property
-    def _attribute_texts(self) -> pl.Series:
-        frame = self.customers.frame
-        return frame["attributes"] if "attributes" in frame.columns else pl.Series([None] * len(frame), dtype=pl.String)
-
-    def attributes(self, customer_idx: int) -> dict[str, str]:
-        """Return a customer's attributes as texts, as the models were taught them; none for a stranger."""
-        return attributes_of(self._attribute_texts[customer_idx]) if customer_idx >= 0 else {}
-
-    def person(self, ids: Iterable[str]) -> tuple[int, ...]:
-        """Return the indexes of the ids of one person that the release knows, the one with the most history first.
-
-        Ids that became one person after training are customers of their own here; those before are one customer.
-        """
-        known = [idx for idx in map(self.customers.ids.idx, ids) if idx >= 0]
-        return tuple(sorted(known, key=lambda idx: -len(self.histories.of(idx))))
-
-    def query(
-        self, customer_idx: int, at: int, tail: History = EMPTY, seeds: Int32s = NO_ITEMS, also: Sequence[int] = ()
-    ) -> Query:
-        """Return the question of a customer (-1: a stranger) at a moment: only what lies strictly before it.
-
-        `tail` is what happened after the release, its items in this release's indexes, ascending in time; `also` are
-        further customers of the release who are the same person (see `person`).
-        """
-        history = joined([self.histories.of(idx) for idx in (customer_idx, *also)]).before(at).then(tail.before(at))
-        moment = shop_day_start(at, self.timezone, self.day_starts)
-        return Query(at, moment, customer_idx, history, seeds, self.attributes(customer_idx), self.as_of)
-
-
-@dataclass(frozen=True, eq=False)
 class Release:
     """A release on disk with its models mapped into memory; while it is held, its directory is not removed."""
 
@@ -196,6 +93,12 @@ def write_release(models: Models, directory: Path, facts: Mapping[str, Any]) -> 
     save_value(models.products, directory / "products")
     save_value(models.histories, directory / "histories")
     save_value(models.refusals, directory / "refusals")
+    save_value(models.contents, directory / "contents")
+    save_value(models.bundles, directory / "bundles")
+    for kind, histories in models.other_histories.items():
+        save_value(histories, directory / "events" / kind.name)
+    for name, part in models.parts.items():
+        save_value(part, directory / "parts" / name)
     (directory / "sources").mkdir()
     for name, source in models.sources.items():
         save_value(source, directory / "sources" / name)
@@ -269,14 +172,27 @@ def load_release(directory: Path, *, verify: bool = True) -> Release:
         for name, entry in SOURCES.items()
         if (directory / "sources" / name).is_dir()
     }
+    parts = {
+        name: load_value(entry.model, directory / "parts" / name)
+        for name, entry in PARTS.items()
+        if (directory / "parts" / name).is_dir()
+    }
     models = Models(
         manifest.timezone, manifest.as_of, config,
         load_value(EntityTable, directory / "customers"), load_value(EntityTable, directory / "products"),
         load_value(Histories, directory / "histories"), sources,
         {p.name: load_value(RankerModel, p) for p in sorted((directory / "rankers").glob("*"))},
         _read_blends(directory / BLENDS), manifest.day_starts, _read_refusals(directory / "refusals"),
+        _read_items(directory / "contents"), _read_items(directory / "bundles"),
+        {kind: load_value(Histories, at) for kind in OTHER_KINDS if (at := directory / "events" / kind.name).is_dir()},
+        parts,
     )  # fmt: skip
     return Release(directory, manifest, models, mount)
+
+
+def _read_items(directory: Path) -> EntityTable:
+    # A release made before contents and bundles were kept has none; of a damaged one the checksums tell.
+    return load_value(EntityTable, directory) if directory.is_dir() else EntityTable.empty()
 
 
 def _read_refusals(directory: Path) -> Refusals:

@@ -18,9 +18,10 @@ from features.attributes import attributes_of
 from features.ids import IdMap
 from features.person import Person
 from models.forgetting import Gone
-from models.release import EntityTable, Models, load_release, read_manifest, write_release
+from models.release import load_release, read_manifest, write_release
 from models.release_store import DirectoryStore
-from models.seams import Forgetting
+from models.seams import Forgetting, ForgettingPart
+from models.trained import EntityTable, Models
 
 NOBODY: Final = "\0"  # how the empty places of those who are gone begin: no id holds this character
 _REVISION: Final = re.compile(r"-e\d+$")
@@ -57,6 +58,13 @@ def without(models: Models, ids: Iterable[str]) -> Models:
         sources={
             name: source.without(only) if isinstance(source, Forgetting) else source
             for name, source in models.sources.items()
+        },
+        other_histories={
+            kind: known.where(~np.isin(known.customer_idx, idx)) for kind, known in models.other_histories.items()
+        },
+        parts={
+            name: part.without(only) if isinstance(part, ForgettingPart) else part
+            for name, part in models.parts.items()
         },
     )  # fmt: skip
 

@@ -105,6 +105,15 @@ class Growing(CandidateSource, Protocol):
 
 
 @runtime_checkable
+class ForgettingPart(Protocol):
+    """A part of a release beside its sources that holds something of single customers; as `Forgetting`."""
+
+    def without(self, gone: Gone) -> Self:
+        """Return the part with nothing of them left; what it holds of others stays the same to the bit."""
+        ...
+
+
+@runtime_checkable
 class Forgetting(CandidateSource, Protocol):
     """A source that holds something of single customers: rows, columns, attributes that only they have.
 

@@ -17,13 +17,16 @@ from features.columns import EventKind, ItemKind
 from features.errors import PondError, ServiceUnreachable, StorageFull
 from features.history import EMPTY, History
 from features.ids import stable_hash
-from models.pipeline import Filters, Request, Slate
+from models.bundles.wishes import BundleWishes
+from models.contents.wishes import ContentWishes
 from models.query import Query
-from models.release import Models
+from models.slate import NO_BUNDLE_WISHES, NO_CONTENT_WISHES, Filters, Request, Slate
+from models.storefront import kind_of
+from models.trained import Models
 from service.customer_state import CustomerState, Decision, Outcome, Status
 from service.from_lake import LakeWords
-from service.journal import EntryType, id_key
-from service.live_state import LiveState, mint_decision_id
+from service.journal import id_key
+from service.live_state import TYPE_OF, LiveState, mint_decision_id
 from service.observe import Metrics
 from service.problems import LimitExceeded, UnknownScene
 from service.schemas import ItemOut, ReasonOut, RecommendAnswer, RecommendRequest, SimilarRequest
@@ -53,6 +56,9 @@ class Command:
     recent: tuple[str, ...] = ()
     pins: tuple[str, ...] = ()
     seeds: tuple[str, ...] = ()
+    channel: str = ""
+    content: ContentWishes = NO_CONTENT_WISHES
+    bundle: BundleWishes = NO_BUNDLE_WISHES
     mix: Mapping[str, float] = field(default_factory=dict)
     wire: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,7 +73,8 @@ class Command:
             return cls(asked.customer_id, "similar", asked.k, filters, exclude, seeds=seeds, wire=wire)
         return cls(
             asked.customer_id, asked.scene, asked.k, filters, exclude, tuple(asked.context.basket),
-            tuple(asked.context.recent), tuple(asked.pins), mix=asked.mix, wire=wire,
+            tuple(asked.context.recent), tuple(asked.pins), channel=asked.context.channel or "", mix=asked.mix,
+            wire=wire,
         )  # fmt: skip
 
 
@@ -120,8 +127,8 @@ class Decider:
     async def _decide_once(self, shop: str, command: Command, *, is_away: bool) -> RecommendAnswer | None:
         # 1. One reference to what serves.
         serving = self._sets.of(shop)
-        if command.scene not in serving.pipeline.scenes:
-            raise UnknownScene(tuple(serving.pipeline.scenes))
+        if command.scene not in serving.storefront.scenes:
+            raise UnknownScene(serving.storefront.scenes)
         if command.k > self._settings.k_max:
             raise LimitExceeded("k", self._settings.k_max)
         # 2. What is known of the customer and the catalogue, in one round trip.
@@ -133,7 +140,7 @@ class Decider:
         # Who is not personal takes part in no experiment: chance would tell two of them apart.
         share = self._settings.explore_share if known.may_learn else 0.0
         seed = stable_hash(decision_id) if _share_of(decision_id) < share else None
-        slate = known.serving.pipeline.recommend(_request(command, known, seed), known.serving.items)
+        slate = known.serving.storefront.recommend(_request(command, known, seed))
         # 9. Log before answering.
         answer = _answer(decision_id, command, known, slate)
         body = _body(command, known, slate, answer, explore={"share": share, "seed": seed})
@@ -209,12 +216,15 @@ class Decider:
 
 
 async def with_live_catalogue(serving: ServingSet, state: LiveState) -> ServingSet:
-    """Return a serving set with all product changes that the journal has above its catalogue."""
+    """Return a serving set with all changes of items that the journal has above its catalogue."""
     more = True
     while more:
         found = await state.catalogue_changes(serving.shop.name, serving.catalogue)
-        rows = {entry.row["product_id"]: entry.row for entry in found.changes if entry.type is EntryType.product}
-        serving, more = serving.with_changes(list(rows.values()), found.version), found.more
+        rows = {
+            kind: list({e.row[f"{kind.name}_id"]: e.row for e in found.changes if e.type is entry}.values())
+            for kind, entry in TYPE_OF.items()
+        }
+        serving, more = serving.with_changes(rows, found.version), found.more
     return serving
 
 
@@ -223,24 +233,29 @@ def _share_of(decision_id: str) -> float:
 
 
 def _request(command: Command, known: Known, seed: int | None) -> Request:
-    idxs, is_lost = known.serving.items.idxs, known.state is None and not command.seeds
+    front, kind = known.serving.storefront, kind_of(command.scene)
+    is_lost = known.state is None and not command.seeds and kind is ItemKind.product
+    idxs = front.ids(kind).idxs
     return Request(
-        _query(command, known), NON_PERSONAL_SCENE if is_lost else command.scene, command.k, idxs(command.basket),
-        idxs(command.exclude), idxs(command.pins), command.filters, explore_seed=seed,
+        _query(command, known), NON_PERSONAL_SCENE if is_lost else command.scene, command.k,
+        front.items.idxs(command.basket), idxs(command.exclude), idxs(command.pins), command.filters, explore_seed=seed,
+        content=command.content, bundle=command.bundle,
     )  # fmt: skip
 
 
 def _query(command: Command, known: Known) -> Query:
     models, items = known.serving.models, known.serving.items
     seeds = items.idxs(command.seeds)
-    if known.state is None or not known.state.is_personal or command.customer_id is None:
-        return models.query(-1, known.now, seeds=seeds)
-    tail = known.state.history(ItemKind.product, items.idx, models.timezone)
+    state = known.state
+    if state is None or not state.is_personal or command.customer_id is None:
+        return replace(models.query(-1, known.now, seeds=seeds), channel=command.channel)
     # A clock that runs ahead must not hide what was acknowledged: it has happened by now.
-    tail = replace(tail, at=np.minimum(tail.at, known.now - 1)).then(_seen(command, known))
-    person = models.person((known.state.customer_id, *known.state.other_ids))
-    query = models.query(person[0] if person else -1, known.now, tail, seeds, person[1:])
-    return replace(query, attributes=attributes_known(models, known.state))
+    tails = {kind: state.history(kind, known.serving.storefront.ids(kind).idx, models.timezone) for kind in ItemKind}
+    tails = {kind: replace(tail, at=np.minimum(tail.at, known.now - 1)) for kind, tail in tails.items()}
+    tail = tails[ItemKind.product].then(_seen(command, known))
+    person = models.person((state.customer_id, *state.other_ids))
+    query = models.query(person[0] if person else -1, known.now, tail, seeds, person[1:], tails)
+    return replace(query, attributes=attributes_known(models, state), channel=command.channel)
 
 
 def attributes_known(models: Models, state: CustomerState) -> dict[str, str]:
@@ -271,7 +286,8 @@ def _notes(command: Command, known: Known) -> list[str]:
         notes.append(UNREACHABLE)
     elif known.state.status is Status.off:
         notes.append(SWITCHED_OFF)
-    unknown = [item_id for item_id in command.pins if known.serving.items.idx(item_id) < 0]
+    ids = known.serving.storefront.ids(kind_of(command.scene))
+    unknown = [item_id for item_id in command.pins if ids.idx(item_id) < 0]
     if unknown:
         notes.append(f"pinned but not in the catalogue: {', '.join(unknown)}")
     missing = [kind for kind, share in command.mix.items() if share > 0 and kind != ItemKind.product.name]
@@ -293,10 +309,10 @@ def _causes(command: Command, known: Known, slate: Slate) -> list[str]:
 
 
 def _answer(decision_id: str, command: Command, known: Known, slate: Slate) -> RecommendAnswer:
-    text = known.serving.items.text
+    front = known.serving.storefront
     items = [
         ItemOut(
-            item_kind=ItemKind.product.name, item_id=text(pick.item_idx), score=pick.score, stage=pick.stage,
+            item_kind=pick.kind.name, item_id=front.text(pick), score=pick.score, stage=pick.stage,
             reason=ReasonOut(code=pick.reason.code, zh=pick.reason.zh, en=pick.reason.en),
         )
         for pick in slate.picks

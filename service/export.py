@@ -16,7 +16,8 @@ from features.columns import EVENT_KINDS
 from features.contracts import TABLES
 from features.person import REFERENCES, Person
 from features.scrub import files_below
-from models.release import Models, load_release
+from models.release import load_release
+from models.trained import Models
 from service.erasure import Erasing, knows, person_of
 from service.live_erasure import live_record, mentions
 from service.problems import Erased, NotKept

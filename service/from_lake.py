@@ -24,8 +24,8 @@ from features.contracts import table_named
 from features.lake import COMPACTION, Commit, Lake
 from features.shop import Shop
 from models.artifact import load_value
-from models.release import EntityTable
 from models.release_store import DirectoryStore
+from models.trained import EntityTable
 from service.control import key_of_erasures
 from service.guardian import StateServer, in_use, start_or_join, stop
 from service.journal import all_partitions

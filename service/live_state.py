@@ -65,7 +65,7 @@ REBUILDING: Final = "rebuilding"  # a field of the shop's meta while `pond rebui
 FORMAT: Final = 1  # of the live keys; stands in every shop's meta
 ATOMIC_EVENTS: Final = 250  # events per script: about 1.5 ms in which the server answers nobody else
 _WORDS: Final[dict[bytes, Outcome]] = {b"D": "duplicate", b"C": "conflict", b"E": "rejected"}
-_TYPE_OF: Final = {
+TYPE_OF: Final = {
     ItemKind.product: EntryType.product, ItemKind.content: EntryType.content, ItemKind.bundle: EntryType.bundle,
 }  # fmt: skip
 
@@ -334,7 +334,7 @@ class LiveState:
         When it returns, every customer's next read on any worker carries a version at least this high. Failing half
         way leaves rows that nobody is told of until the call is repeated, which is harmless.
         """
-        prefix, entry, key = partition_prefix(shop, CATALOGUE), _TYPE_OF[kind], f"{kind.name}_id"
+        prefix, entry, key = partition_prefix(shop, CATALOGUE), TYPE_OF[kind], f"{kind.name}_id"
         version = b""
         async with state_errors():
             for start in range(0, len(rows), ATOMIC_EVENTS):

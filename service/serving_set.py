@@ -4,18 +4,20 @@ A request takes one reference and keeps it to its end. A promoted release or a c
 value; the old one lives as long as a request holds it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from features import columns as c
+from features.columns import ItemKind
 from features.errors import ReleaseError
 from features.shop import Shop
 from features.watermarks import Watermark, read_watermarks
-from models.arrivals import Arrivals, dated
 from models.items import ItemTable
-from models.pipeline import Pipeline, Request
-from models.release import Models, Release
+from models.release import Release
+from models.slate import Request
+from models.storefront import Rows, Storefront
+from models.trained import Models
 from service.journal import CATALOGUE, NOTHING_YET
 from service.problems import NoRelease
 
@@ -31,22 +33,20 @@ class ServingSet:
     shop : Shop
     release : Release
         Shared with the serving sets made of it; nothing in it changes.
-    items : ItemTable
-        The release's products under the live changes up to `catalogue`.
+    storefront : Storefront
+        What the release chooses with, and its items under the live changes up to `catalogue`; sources that can
+        (`models.seams.Growing`) also know the products that came since.
     catalogue : str
         Journal id of the last catalogue change contained.
     watermarks : mapping
         By partition, what of the journal the release contains: a customer's live tail is what lies above.
-    pipeline : Pipeline
-        The one evaluation ran; sources that can (`models.seams.Growing`) also know the products that came since.
     """
 
     shop: Shop
     release: Release
-    items: ItemTable
+    storefront: Storefront
     catalogue: str
     watermarks: Mapping[str, Watermark]
-    pipeline: Pipeline
 
     @classmethod
     def of(cls, shop: Shop, release: Release) -> Self:
@@ -57,9 +57,8 @@ class ServingSet:
                 f"not to '{shop.name}'; promote one of this shop."
             )
         marks = read_watermarks(release.manifest.watermarks)
-        models = release.models
-        items = models.items.with_low_stock(shop.low_stock)
-        return cls(shop, release, items, marks.get(CATALOGUE, NOTHING_YET).id, marks, models.pipeline)
+        storefront = release.models.storefront.with_low_stock(shop.low_stock)
+        return cls(shop, release, storefront, marks.get(CATALOGUE, NOTHING_YET).id, marks)
 
     @property
     def release_id(self) -> str:
@@ -67,29 +66,31 @@ class ServingSet:
         return self.release.manifest.release_id
 
     @property
+    def items(self) -> ItemTable:
+        """The products as they are now."""
+        return self.storefront.items
+
+    @property
     def models(self) -> Models:
         """Its models."""
         return self.release.models
 
-    def with_changes(self, rows: Sequence[Mapping[str, Any]], catalogue: str) -> Self:
-        """Return the serving set after catalogue changes (full product rows) up to the journal id `catalogue`."""
-        fresh = [dated(row, self.models.products.ids) for row in rows if self._is_newer(row)]
-        if not fresh:
-            return replace(self, catalogue=catalogue)
-        items = self.items.with_changes(fresh)
-        arrivals = Arrivals.of(fresh, items)
-        pipeline = self.pipeline.grown(arrivals) if len(arrivals) else self.pipeline
-        return replace(self, items=items, catalogue=catalogue, pipeline=pipeline)
+    def with_changes(self, rows: Mapping[ItemKind, Rows], catalogue: str) -> Self:
+        """Return the serving set after catalogue changes (full rows by kind) up to the journal id `catalogue`."""
+        fresh = {kind: [row for row in told if self._is_newer(kind, row)] for kind, told in rows.items()}
+        storefront = self.storefront.with_changes(fresh, self.models.products.ids)
+        return replace(self, storefront=storefront, catalogue=catalogue)
 
     def under(self, shop: Shop) -> Self:
         """Return the serving set under the shop's settings as they are now."""
         if shop == self.shop:
             return self
-        return replace(self, shop=shop, items=self.items.with_low_stock(shop.low_stock))
+        return replace(self, shop=shop, storefront=self.storefront.with_low_stock(shop.low_stock))
 
-    def _is_newer(self, row: Mapping[str, Any]) -> bool:
+    def _is_newer(self, kind: ItemKind, row: Mapping[str, Any]) -> bool:
         """Whether a change came after the row the release was trained with: a file loaded later beats it."""
-        frame, idx = self.models.products.frame, self.models.products.ids.idx(str(row[c.PRODUCT_ID]))
+        trained = self.models.items_of(kind)
+        frame, idx = trained.frame, trained.ids.idx(str(row[f"{kind.name}_id"]))
         if idx < 0 or c.VALID_FROM not in frame.columns:
             return True
         return int(row.get(c.VALID_FROM) or 0) >= int(frame[c.VALID_FROM][idx] or 0)
@@ -97,9 +98,9 @@ class ServingSet:
     def warm(self, at: int) -> None:
         """Answer every scene for a stranger and a known customer: pages are read and caches made before it serves."""
         known = min(len(self.models.customers.ids), 1) - 1
-        for scene in self.pipeline.scenes:
+        for scene in self.storefront.scenes:
             for who in {-1, known}:
-                self.pipeline.recommend(Request(self.models.query(who, at), scene, WARM_PLACES), self.items)
+                self.storefront.recommend(Request(self.models.query(who, at), scene, WARM_PLACES))
 
 
 class ServingSets:

@@ -125,11 +125,11 @@ class UseCases:
         live = (await self.state.catalogue_rows(shop, kind, [item_id]))[0]
         if live is not None:
             return RecordOut(id=item_id, source="live", fields=dict(live.row))
-        if kind is ItemKind.product and self.sets.release_id(shop) is not None:
-            products = self.sets.of(shop).models.products
-            idx = products.ids.idx(item_id)
+        if self.sets.release_id(shop) is not None:
+            trained = self.sets.of(shop).models.items_of(kind)
+            idx = trained.ids.idx(item_id)
             if idx >= 0:
-                row = {k: v for k, v in products.frame.row(idx, named=True).items() if v is not None and k != "idx"}
+                row = {k: v for k, v in trained.frame.row(idx, named=True).items() if v is not None and k != "idx"}
                 return RecordOut(id=item_id, source="release", fields=row | {KEYS[kind]: item_id})
         raise NotKept(kind.name)
 

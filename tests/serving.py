@@ -22,8 +22,9 @@ from features.dataset import Dataset
 from features.shop import Shop, create_shop
 from models.catalogue import SOURCES
 from models.config import validated_pipeline_config
-from models.release import Models, write_release
+from models.release import write_release
 from models.release_store import DirectoryStore
+from models.trained import Models
 from service.app import create_app, server_config
 from service.control import ControlPlane, Role
 from service.settings import ServiceSettings

@@ -7,26 +7,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 
 from features import columns as c
-from features.columns import EVENT_KINDS, ItemKind
+from features.columns import ItemKind
 from features.consents import refusals
 from features.contracts import Tables
-from features.dataset import with_baskets
 from features.durable import storage_errors
 from features.errors import ContractError, UnreadableFile, UsageError
 from features.history import EMPTY, Histories, History
-from features.identities import canonical_ids, with_canonical_ids
-from features.ids import IdMap
+from features.identities import canonical_ids
 from features.ingest.times import TimeReader
-from models.arrivals import Arrivals, dated
-from models.items import ItemTable
-from models.pipeline import Pipeline, Request
-from models.release import Models
 from models.revision import is_nobody
+from models.slate import Request
+from models.storefront import Storefront
+from models.trained import NO_TAILS, Models
 from training.progress import ProgressReport, Quiet
+from training.since import Change, read_changes, read_tails, storefront_after
 from training.workers import answer_all
 
 COLUMNS: Final[Mapping[str, pl.DataType]] = {
@@ -85,8 +82,8 @@ class _Ask:
     k: int
     at: int
     person: tuple[int, ...]
-    tail: History = field(default_factory=lambda: EMPTY)
-    changes: Sequence[Mapping[str, Any]] = ()
+    tails: Mapping[ItemKind, History] = field(default_factory=dict)
+    changes: Sequence[Change] = ()
     low_stock: float = 0.0
 
 
@@ -173,8 +170,8 @@ def recommend_batch(
     In data without order every event stands at one moment and nothing lies before it: a row asked at that very moment
     is answered from all of it.
     """
-    if scene not in models.config.all_scenes:
-        known = ", ".join(models.config.all_scenes)
+    if scene not in models.storefront.scenes:
+        known = ", ".join(models.storefront.scenes)
         raise UsageError(f"There is no scene '{scene}'; known are {known}.")
     if k < 1:
         raise UsageError(f"k is {k}; ask for at least one item.")
@@ -207,23 +204,19 @@ def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> Answers:
     """Answer some rows (run in worker processes)."""
     parts: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     n_degraded, causes = 0, Counter[str]()
-    shelves: dict[int, tuple[ItemTable, Pipeline]] = {}
-    moments = [row[c.VALID_FROM] for row in asks[0].changes] if asks else []
+    fronts: dict[int, Storefront] = {}
+    moments = [change.at for change in asks[0].changes] if asks else []
     for ask in asks:
         n_changes = bisect_left(moments, ask.at)  # all asks of a batch share the changes
-        if n_changes not in shelves:
-            shelves[n_changes] = _shelf(models, ask.changes[:n_changes], ask.low_stock)
-        items, pipeline = shelves[n_changes]
-        start = items.idxs(ask.row.basket)
-        starts_from = models.config.all_scenes[ask.scene].start_from
-        lead, also = (ask.person[0], ask.person[1:]) if ask.person else (-1, ())
-        query = models.query(lead, ask.at, ask.tail, start if starts_from == "seeds" else start[:0], also)
-        slate = pipeline.recommend(Request(query, ask.scene, ask.k, basket=start), items)
+        if n_changes not in fronts:
+            fronts[n_changes] = storefront_after(models, ask.changes[:n_changes], ask.low_stock)
+        front = fronts[n_changes]
+        slate = front.recommend(_request(models, ask, front))
         n_degraded += bool(slate.causes)
         causes.update(slate.causes)
         for rank, pick in enumerate(slate.picks, start=1):
             row = (
-                ask.row.query_id, ask.row.customer_id, rank, ItemKind.product.name, items.text(pick.item_idx),
+                ask.row.query_id, ask.row.customer_id, rank, pick.kind.name, front.text(pick),
                 pick.score, pick.stage, pick.reason.code, pick.reason.zh, pick.reason.en,
             )  # fmt: skip
             for values, value in zip(parts.values(), row, strict=True):
@@ -231,15 +224,12 @@ def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> Answers:
     return Answers(pl.DataFrame(parts, schema=dict(COLUMNS)), n_degraded, causes)
 
 
-def _shelf(models: Models, changes: Sequence[Mapping[str, Any]], low_stock: float) -> tuple[ItemTable, Pipeline]:
-    """Return the catalogue after some changes, and the pipeline that knows what came with them, as the service does."""
-    items = models.items.with_low_stock(low_stock)
-    if not changes:
-        return items, models.pipeline
-    last = {str(row[c.PRODUCT_ID]): dated(row, models.products.ids) for row in changes}
-    items = items.with_changes(list(last.values()))
-    arrivals = Arrivals.of(list(last.values()), items)
-    return items, models.pipeline.grown(arrivals) if len(arrivals) else models.pipeline
+def _request(models: Models, ask: _Ask, front: Storefront) -> Request:
+    start, recipe = front.items.idxs(ask.row.basket), models.config.all_scenes.get(ask.scene)
+    seeds = start if recipe is not None and recipe.start_from == "seeds" else start[:0]
+    lead, also = (ask.person[0], ask.person[1:]) if ask.person else (-1, ())
+    tail = ask.tails.get(ItemKind.product, EMPTY)
+    return Request(models.query(lead, ask.at, tail, seeds, also, ask.tails), ask.scene, ask.k, basket=start)
 
 
 def _as_known(models: Models, asks: Sequence[_Ask], lake: Tables) -> list[_Ask]:
@@ -254,56 +244,13 @@ def _as_known(models: Models, asks: Sequence[_Ask], lake: Tables) -> list[_Ask]:
             ids[name].append(other)
     is_later = last > models.as_of
     tails = read_tails(lake, models, sorted(wanted), last, canonical) if is_later else {}
-    changes = _changes(lake, models, last) if is_later else ()
+    changes = read_changes(lake, models.as_of, last) if is_later else ()
     known = []
     for ask in asks:
         name = canonical.get(ask.row.customer_id, ask.row.customer_id)
-        tail = tails.get(name, EMPTY) if ask.at > models.as_of else EMPTY
-        known.append(replace(ask, person=models.person(ids.get(name, ())), tail=tail, changes=changes))
+        his = tails.get(name, NO_TAILS) if ask.at > models.as_of else NO_TAILS
+        known.append(replace(ask, person=models.person(ids.get(name, ())), tails=his, changes=changes))
     return known
-
-
-def _changes(lake: Tables, models: Models, until: int) -> Sequence[Mapping[str, Any]]:
-    """Return the versions of products that hold from the release's `as_of` on, in the order of their moments."""
-    since = pl.col(c.VALID_FROM).is_between(models.as_of, until, closed="left")
-    return lake.scan("products").filter(since).sort(c.VALID_FROM, maintain_order=True).collect().to_dicts()
-
-
-def read_tails(
-    lake: Tables, models: Models, customer_ids: Sequence[str], until: int, canonical: Mapping[str, str] | None = None
-) -> dict[str, History]:
-    """Read product events of some customers from the release's `as_of` until `until`, in the release's indexes.
-
-    `canonical` maps further ids of a person to the one among `customer_ids`.
-    """
-    code = {name: number for number, name in enumerate(EVENT_KINDS)}
-    who = pl.Series(customer_ids, dtype=pl.String)
-    wanted = pl.LazyFrame({c.CUSTOMER_ID: who, "u": np.arange(len(who), dtype=np.int32)})
-    rows = (
-        with_canonical_ids(lake.scan("events"), canonical or {})
-        .filter(
-            (pl.col(c.AT) >= models.as_of) & (pl.col(c.AT) < until)
-            & (pl.col(c.ITEM_KIND) == ItemKind.product.name) & pl.col(c.ITEM_ID).is_not_null()
-        )
-        .join(wanted, on=c.CUSTOMER_ID)
-        .with_columns(pl.col(c.KIND).replace_strict(code, return_dtype=pl.UInt8))
-        .sort("u", c.AT, c.EVENT_ID)
-        .pipe(with_baskets, models.timezone)
-        .collect()
-    )  # fmt: skip
-    return {
-        customer_ids[int(part["u"][0])]: _history(part, models.products.ids)
-        for part in rows.partition_by("u", maintain_order=True)
-    }
-
-
-def _history(rows: pl.DataFrame, products: IdMap) -> History:
-    return History(
-        products.idxs(rows[c.ITEM_ID].to_list()), rows[c.AT].to_numpy().astype(np.int64),
-        rows[c.KIND].to_numpy().astype(np.uint8), rows[c.QUANTITY].fill_null(1).to_numpy().astype(np.float32),
-        rows[c.PRICE].fill_null(float("nan")).to_numpy().astype(np.float32),
-        rows["order_idx"].to_numpy().astype(np.int32),
-    )  # fmt: skip
 
 
 def write_recommendations(frame: pl.DataFrame, path: Path) -> None:

@@ -14,8 +14,8 @@ from features.arrays import Bools, Float32s, Float64s
 from features.dataset import Dataset
 from features.errors import ContractError, UsageError
 from models.config import PipelineConfig
-from models.release import Models
 from models.rng import derived_rng
+from models.trained import Models
 from training.evaluate import answer_questions
 from training.fit import FitScope, fit_models
 from training.memo import Memo

@@ -14,10 +14,11 @@ import numpy as np
 from features.arrays import Bools, Float32s, Float64s, Int32s, Int64s
 from features.sentences import counted
 from models.gather import candidates_of, gather_candidates
-from models.pipeline import Allowance, Request
+from models.pipeline import Allowance
 from models.rank.blend import LearnedBlend, blend_by_rank
-from models.release import Models
 from models.rng import derived_rng
+from models.slate import Request
+from models.trained import Models
 from training.metrics import bootstrap_intervals
 from training.progress import Advance
 from training.questions import Question, scene_questions

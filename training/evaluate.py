@@ -15,10 +15,11 @@ from features.lake import Lake
 from features.shop import Shop
 from models.config import SceneConfig
 from models.gather import gather_candidates
-from models.pipeline import Request
 from models.query import NOTHING, Query
-from models.release import Models, Release
+from models.release import Release
 from models.rng import derived_rng
+from models.slate import Request
+from models.trained import Models
 from training.baselines import FREQUENCY, POPULARITY, Baselines, buyer_share, fit_baselines
 from training.fit import fit_models
 from training.metrics import (

@@ -12,13 +12,13 @@ from features.dataset import Dataset
 from features.errors import NothingToJudge
 from features.history import DAY_US
 from features.item_facts import ItemFacts, fit_item_facts
-from models.catalogue import SOURCES
+from models.catalogue import PARTS, SOURCES
 from models.config import PipelineConfig
 from models.rank.blend import LearnedBlend
 from models.rank.ranker import RankerModel, RankingRows
-from models.release import Models
 from models.rng import derived_rng
 from models.seams import CandidateSource
+from models.trained import Models
 from training.blends import learn_blend
 from training.memo import Memo
 from training.progress import ProgressReport, Quiet
@@ -117,6 +117,17 @@ def fit_sources(
     return Models.of(dataset, config, sources)
 
 
+def fit_parts(dataset: Dataset, models: Models) -> Models:
+    """Fit what a release has beside its sources: contents, bundles …; each with a generator derived from its name."""
+    config = models.config
+    with threadpool_limits(limits=1):
+        parts = {
+            name: entry.fit(dataset, models.sources, config.part(name), derived_rng(config.seed, f"part {name}"))
+            for name, entry in PARTS.items()
+        }
+    return replace(models, parts=parts)
+
+
 def _slowest_first(name: str) -> int:
     return SLOW.index(name) if name in SLOW else len(SLOW)
 
@@ -125,7 +136,7 @@ def fit_models(
     dataset: Dataset, config: PipelineConfig, settings: TrainingSettings, progress: ProgressReport | None = None,
     *, earlier: tuple[Split, Fitted] | None = None, scope: FitScope = EVERYTHING,
 ) -> Fitted:  # fmt: skip
-    """Fit sources on all of a dataset, and rankers on questions that its latest part answers.
+    """Fit sources and parts on all of a dataset, and rankers on questions that its latest part answers.
 
     Parameters
     ----------
@@ -136,6 +147,17 @@ def fit_models(
         Standard: everything, made anew.
     """
     progress = progress or Quiet()
+    fitted = _fit_products(dataset, config, settings, progress, earlier, scope)
+    if scope.scenes is not None:
+        return fitted
+    with progress.step("fit contents and bundles"):
+        return replace(fitted, models=fit_parts(dataset, fitted.models))
+
+
+def _fit_products(
+    dataset: Dataset, config: PipelineConfig, settings: TrainingSettings, progress: ProgressReport,
+    earlier: tuple[Split, Fitted] | None, scope: FitScope,
+) -> Fitted:  # fmt: skip
     scenes, only, memo = scope.rankers(config), scope.sources(config), scope.memo
     blended = scope.blended(config) if settings.learn_blends else ()
     if not scenes and not blended:

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # sh
 
 from features.arrays import Float32s, Float64s, Int32s
 from models.rank.ranker import RankerModel
-from models.release import Models
+from models.trained import Models
 from training.baselines import FREQUENCY, POPULARITY
 from training.canvas import save_figure
 from training.evaluate import INCUMBENT, POND, EvaluationReport, LengthRow, SceneReport

@@ -13,11 +13,12 @@ from features.arrays import Float32s, Int32s
 from features.columns import CUSTOMER_ID, PRODUCT_ID
 from features.errors import ReleaseError
 from features.ids import IdMap
-from models.pipeline import Request, Slate
-from models.release import MANIFEST, Models, Release, write_release
+from models.release import MANIFEST, Release, write_release
 from models.release_store import ReleaseStore
 from models.revision import is_nobody
 from models.rng import derived_rng
+from models.slate import Request, Slate
+from models.trained import Models
 
 SMOKE_CUSTOMERS: Final = 20
 SMOKE_K: Final = 20
@@ -59,7 +60,7 @@ def compare_slates(models: Models, release: Release, seed: int) -> None:
     n = models.histories.n_customers
     drawn = derived_rng(seed, "smoke test").permutation(n)[:SMOKE_CUSTOMERS]
     seeds = np.arange(min(1, len(models.items)), dtype=np.int32)
-    for scene in models.config.all_scenes:
+    for scene in models.storefront.scenes:
         for customer in (-1, *drawn.tolist()):
             made, loaded = (_slate(m, scene, customer, seeds) for m in (models, release.models))
             if made != loaded:
@@ -70,10 +71,11 @@ def compare_slates(models: Models, release: Release, seed: int) -> None:
 
 
 def _slate(models: Models, scene: str, customer: int, seeds: Int32s) -> Slate:
-    recipe = models.config.all_scenes[scene]
-    query = models.query(customer, models.as_of, seeds=seeds if recipe.start_from == "seeds" else seeds[:0])
-    basket = seeds if recipe.start_from == "basket" else seeds[:0]
-    return models.pipeline.recommend(Request(query, scene, SMOKE_K, basket=basket), models.items)
+    recipe = models.config.all_scenes.get(scene)
+    start_from = recipe.start_from if recipe else "history"
+    query = models.query(customer, models.as_of, seeds=seeds if start_from == "seeds" else seeds[:0])
+    basket = seeds if start_from == "basket" else seeds[:0]
+    return models.storefront.recommend(Request(query, scene, SMOKE_K, basket=basket))
 
 
 def write_keepsakes(release: Release, directory: Path) -> None:

@@ -21,8 +21,8 @@ from models.gather import ask_scorers, candidates_of, gather_candidates
 from models.query import Query
 from models.rank.blend import blend_by_rank
 from models.rank.ranker import RankerModel, RankingRows, feature_names, fit_ranker, ranking_matrix
-from models.release import Models
 from models.rng import derived_rng, derived_seed
+from models.trained import Models
 from training.progress import Advance
 from training.split import Split
 

@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
 
-from models.release import Models, load_release, write_release
+from models.release import load_release, write_release
+from models.trained import Models
 from training.progress import Advance
 
 Q = TypeVar("Q")

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from features.lake import Lake
-from models.pipeline import Request
+from models.slate import Request
 from service.guardian import is_running
 from tests import serving
 from tests.serving import wait_for

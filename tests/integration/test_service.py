@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from models.pipeline import Request
+from models.slate import Request
 from service.control import Role
 from tests import serving, worlds
 

@@ -12,8 +12,8 @@ from features.contracts import table_named
 from features.errors import ContractError, GateRefused, UsageError
 from features.lake import Lake
 from features.shop import create_shop
-from models.pipeline import Request
 from models.release_store import DirectoryStore
+from models.slate import Request
 from tests import worlds
 from training.evaluate import POND, evaluate_release
 from training.plots import draw_product_map

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.pipeline import Filters, Request
 from models.query import NO_ITEMS
+from models.slate import Filters, Request
 from tests import serving, worlds
 
 NOW = worlds.day(60)

@@ -15,9 +15,10 @@ from models.catalogue import SOURCES
 from models.config import SceneConfig
 from models.explain import explained_by_grounds
 from models.items import ItemTable
-from models.pipeline import Pipeline, Request
+from models.pipeline import Pipeline
 from models.rank.attribution import REST, Grounds, cause_of, read_paths
 from models.rank.ranker import RankerConfig, RankingRows, feature_names, fit_ranker
+from models.slate import Request
 from tests import worlds
 
 TOY = worlds.two_tastes()

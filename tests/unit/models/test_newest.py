@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.pipeline import Request
 from models.recommenders.newest import UNKNOWN, arrivals
+from models.slate import Request
 from tests import serving
 from tests.worlds import START, day, world
 

@@ -9,9 +9,10 @@ from features.history import DAY_US, EMPTY
 from models.catalogue import SOURCES
 from models.config import DEFAULT_SCENES, SceneConfig, validated_pipeline_config
 from models.errors import CannotServe
-from models.pipeline import Filters, Pipeline, Request
+from models.pipeline import Pipeline
 from models.query import NOTHING, Candidates
-from models.release import Models
+from models.slate import Filters, Request
+from models.trained import Models
 from tests import serving, worlds
 
 PLAIN = ("popular", "repeat", "itemknn")

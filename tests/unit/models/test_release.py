@@ -9,10 +9,11 @@ from features.clock import HOUR_US
 from features.errors import ArtifactCorrupt, ContractError, ReleaseError
 from models.catalogue import SOURCES
 from models.config import PipelineConfig, validated_pipeline_config
-from models.pipeline import Request
 from models.rank.blend import LearnedBlend
-from models.release import MANIFEST, Models, load_release, read_manifest, write_release
+from models.release import MANIFEST, load_release, read_manifest, write_release
 from models.release_store import DirectoryStore
+from models.slate import Request
+from models.trained import Models
 from tests import worlds
 
 

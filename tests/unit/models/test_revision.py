@@ -7,10 +7,11 @@ import pytest
 from features.errors import ReleaseError
 from models.catalogue import SOURCES
 from models.config import validated_pipeline_config
-from models.pipeline import Request
-from models.release import Models, read_manifest, verify_files, write_release
+from models.release import read_manifest, verify_files, write_release
 from models.release_store import DirectoryStore
 from models.revision import is_nobody, revise, without
+from models.slate import Request
+from models.trained import Models
 from tests import worlds
 from tests.traces import traces_of
 

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
+from features.columns import ItemKind
 from features.errors import ReleaseError
 from features.shop import create_shop
 from features.watermarks import Watermark, read_watermarks
-from models.pipeline import Request
 from models.query import NO_ITEMS
 from models.release import write_release
 from models.release_store import DirectoryStore
+from models.slate import Request
 from service.problems import NoRelease
 from service.serving_set import ServingSet, ServingSets
 from tests import serving, worlds
@@ -42,7 +43,7 @@ def test_it_begins_at_the_releases_watermarks(serving_set):
 
 
 def test_a_change_makes_a_new_value_and_leaves_the_old_one(serving_set):
-    changed = serving_set.with_changes([row("bread", stock=0)], "6-0")
+    changed = serving_set.with_changes({ItemKind.product: [row("bread", stock=0)]}, "6-0")
     bread = serving_set.items.idx("bread")
     assert (serving_set.items.sellable[bread], changed.items.sellable[bread]) == (True, False)
     assert (serving_set.catalogue, changed.catalogue) == ("5-0", "6-0")
@@ -50,19 +51,19 @@ def test_a_change_makes_a_new_value_and_leaves_the_old_one(serving_set):
 
 
 def test_a_change_older_than_what_was_trained_on_does_not_count(serving_set):
-    old = serving_set.with_changes([row("bread", stock=0) | {"valid_from": worlds.day(-1)}], "6-0")
+    old = serving_set.with_changes({ItemKind.product: [row("bread", stock=0) | {"valid_from": worlds.day(-1)}]}, "6-0")
     assert old.items is serving_set.items
     assert old.catalogue == "6-0"
 
 
 def test_what_came_after_training_is_among_the_newest_from_its_moment_on(serving_set):
-    changed = serving_set.with_changes([row("tea-9", title="tea")], "6-0")
+    changed = serving_set.with_changes({ItemKind.product: [row("tea-9", title="tea")]}, "6-0")
     query = changed.models.query(-1, worlds.day(51))
-    first = changed.pipeline.sources["newest"].candidates(query, 1).item_idx
+    first = changed.storefront.pipeline.sources["newest"].candidates(query, 1).item_idx
     assert changed.items.text(int(first[0])) == "tea-9"
     assert not changed.items.showable(first, worlds.day(50) - 1)[0]
     changed.warm(worlds.day(51))
-    again = changed.with_changes([row("tea-9", title="tea", stock=0)], "7-0")
+    again = changed.with_changes({ItemKind.product: [row("tea-9", title="tea", stock=0)]}, "7-0")
     assert not again.items.showable(first, worlds.day(51))[0]
     assert list(again.items.idxs(["tea-9", "unknown"])) == list(first)
     assert len(NO_ITEMS) == 0
@@ -70,28 +71,28 @@ def test_what_came_after_training_is_among_the_newest_from_its_moment_on(serving
 
 def test_what_came_after_training_reaches_those_who_buy_its_kind_and_those_who_look_at_its_like(serving_set):
     told = {"title": "green tea 绿茶 leaves", "category": "drinks/tea", "brand": "tea house"}
-    changed = serving_set.with_changes(
-        [row("tea-9", **told), row("rye", title="rye bread", category="food/bread")], "6"
-    )
+    rows = [row("tea-9", **told), row("rye", title="rye bread", category="food/bread")]
+    changed = serving_set.with_changes({ItemKind.product: rows}, "6")
     tea, idx = changed.items.idx("tea-9"), changed.items.idx
     ann = changed.models.query(changed.models.customers.ids.idx("tea-3"), worlds.day(51))
-    new = {p.item_idx: p for p in changed.pipeline.recommend(Request(ann, "new", 2), changed.items).picks}
+    new = {p.item_idx: p for p in changed.storefront.recommend(Request(ann, "new", 2)).picks}
     assert (new[tea].stage, new[tea].reason.code) == ("own_kinds", "similar_to")
     like = changed.models.query(-1, worlds.day(51), seeds=changed.items.idxs(["tea1"]))
-    assert tea in [p.item_idx for p in changed.pipeline.recommend(Request(like, "similar", 8), changed.items).picks]
+    assert tea in [p.item_idx for p in changed.storefront.recommend(Request(like, "similar", 8)).picks]
     of_it = changed.models.query(-1, worlds.day(51), seeds=changed.items.idxs(["tea-9"]))
-    found = changed.pipeline.recommend(Request(of_it, "similar", 3), changed.items).picks
+    found = changed.storefront.recommend(Request(of_it, "similar", 3)).picks
     assert {changed.items.text(p.item_idx)[:3] for p in found} == {"tea"}
     assert idx("tea-9") not in [p.item_idx for p in found]
 
 
 def test_a_change_of_what_was_trained_on_grows_nothing_and_a_second_telling_mends_the_first(serving_set):
-    assert serving_set.with_changes([row("bread", stock=0)], "6-0").pipeline is serving_set.pipeline
-    first = serving_set.with_changes([row("x", category="food/bread")], "6-0")
-    again = first.with_changes([row("x", category="drinks/tea", brand="tea house")], "7-0")
+    known = serving_set.with_changes({ItemKind.product: [row("bread", stock=0)]}, "6-0")
+    assert known.storefront.pipeline is serving_set.storefront.pipeline
+    first = serving_set.with_changes({ItemKind.product: [row("x", category="food/bread")]}, "6-0")
+    again = first.with_changes({ItemKind.product: [row("x", category="drinks/tea", brand="tea house")]}, "7-0")
     x = again.items.idxs(["x"])
     ann = again.models.query(again.models.customers.ids.idx("coffee-3"), worlds.day(51))
-    kinds = [each.pipeline.sources["own_kinds"] for each in (first, again)]
+    kinds = [each.storefront.pipeline.sources["own_kinds"] for each in (first, again)]
     assert np.isfinite(kinds[0].score(ann, x)).all()
     assert kinds[0].kind[x] != kinds[1].kind[x]
     assert len(kinds[1].kind) == len(again.items)
@@ -102,13 +103,13 @@ def test_a_swap_is_whole_and_a_stale_refresh_does_not_undo_it(serving_set, relea
     with pytest.raises(NoRelease, match="pond train --shop toy"):
         sets.of("toy")
     sets.swap(serving_set)
-    newer = serving_set.with_changes([], "9-0")
+    newer = serving_set.with_changes({ItemKind.product: []}, "9-0")
     assert sets.refresh(newer) is newer
     assert sets.of("toy") is newer
     other = ServingSet(
         newer.shop, type(release)(release.directory, release.manifest.model_copy(update={"release_id": "r2"}),
                                   release.models),
-        newer.items, "1-0", {}, newer.pipeline,
+        newer.storefront, "1-0", {},
     )  # fmt: skip
     sets.swap(other)
     assert sets.refresh(newer) is newer

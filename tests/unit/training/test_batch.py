@@ -6,8 +6,8 @@ import pytest
 from features.errors import ContractError, UnreadableFile, UsageError
 from models.catalogue import SOURCES
 from models.config import validated_pipeline_config
-from models.release import Models
 from models.rng import derived_rng
+from models.trained import Models
 from tests import worlds
 from tests.worlds import day
 from training.batch import COLUMNS, CustomerRow, read_customers, recommend_batch, write_recommendations

@@ -3,7 +3,7 @@
 import pytest
 
 from models.config import DEFAULT_SCENES, SceneConfig, validated_pipeline_config
-from models.pipeline import Request
+from models.slate import Request
 from tests import worlds
 from training.blends import learn_blend
 from training.fit import fit_models, fit_sources

@@ -6,8 +6,8 @@ import pytest
 from features.errors import UsageError
 from models.catalogue import SOURCES
 from models.config import validated_pipeline_config
-from models.release import Models
 from models.rng import derived_rng
+from models.trained import Models
 from tests import worlds
 from training.baselines import FREQUENCY, POPULARITY
 from training.evaluate import INCUMBENT, POND, evaluate

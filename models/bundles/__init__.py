@@ -1,0 +1,1 @@
+"""Bundles: products that go together, as one offer (PRODUCT.md, W2)."""
