@@ -7,9 +7,11 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from features.columns import ITEM_KINDS
 from features.errors import ContractError
 from features.sentences import mistake
 from models.catalogue import PARTS, SOURCES
+from models.fatigue import FatigueConfig
 from models.rank.ranker import RankerConfig
 
 RepeatPolicy = Literal["allow", "exclude", "only"]
@@ -63,6 +65,16 @@ class SceneConfig(BaseModel):
         le=1,
         description="A further pick of the same category counts this much of the one before; 1: no diversity.",
     )
+    brand_decay: float = Field(
+        1.0, gt=0, le=1, description="The same for a further pick of the same brand; 1: brands do not matter."
+    )
+    diversity_window: int = Field(
+        0, ge=0, le=1000, description="Only the last so many picks count for diversity; 0: all that came before."
+    )
+    mix: dict[str, Weight] = Field(
+        default_factory=dict,
+        description="Share of each kind of item (product, content, bundle) here; empty: products only.",
+    )
     category_depth: int = Field(2, ge=1, le=8, description="Parts of the category path that make two items alike.")
 
     @model_validator(mode="after")
@@ -73,6 +85,10 @@ class SceneConfig(BaseModel):
             told = getattr(self, name)
             if len(set(told)) < len(told):
                 raise ValueError(f"{name}: a source is named twice ({', '.join(told)}); name each once")
+        if unknown := [name for name in self.mix if name not in ITEM_KINDS]:
+            raise ValueError(f"mix: there is no kind of item '{unknown[0]}'; known are {', '.join(ITEM_KINDS)}")
+        if self.mix and not any(self.mix.values()):
+            raise ValueError("mix: none has a share above 0, so nothing would be shown; leave it out for products")
         if self.among and self.among not in self.sources:
             raise ValueError(f"among: '{self.among}' is none of the scene's sources ({', '.join(self.sources)})")
         return self
@@ -131,6 +147,9 @@ class PipelineConfig(BaseModel):
     )
     parts: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Settings of each part beside the sources: contents, bundles …"
+    )
+    fatigue: FatigueConfig = Field(
+        default=FatigueConfig(), description="When what was shown again and again without a click rests."
     )
     ranker: RankerConfig = Field(default=RankerConfig(), description="Settings of the learned rankers.")
     scenes: dict[str, SceneConfig] = Field(
@@ -201,7 +220,8 @@ class PipelineConfig(BaseModel):
         scenes = {name: scene.model_dump(mode="json") for name, scene in sorted(self.all_scenes.items())}
         ranker = self.ranker.model_dump(mode="json")
         parts = {name: self.part(name).model_dump(mode="json") for name in PARTS}
-        return hashlib.blake2b(repr((self.seed, full, scenes, ranker, parts)).encode(), digest_size=16).hexdigest()
+        told = (self.seed, full, scenes, ranker, parts, self.fatigue.model_dump(mode="json"))
+        return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
 
 
 def _known_source(name: str) -> None:

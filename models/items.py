@@ -133,6 +133,24 @@ class ItemTable:
                 groups[depth, row] = known.setdefault("/".join(path.split("/")[: depth + 1]), len(known))
         return groups
 
+    def below(self, category: str) -> Bools:
+        """Which category paths are a category or lie below it: bool [n_paths + 1]; the last, -1, is the unknown's."""
+        known = self._below
+        if category not in known:
+            inside = [path == category or path.startswith(category + "/") for path in self.paths]
+            known[category] = np.array([*inside, False], np.bool_)
+        return known[category]
+
+    @cached_property
+    def brand_codes(self) -> Int32s:
+        """Group of each item's brand: int32 [n], -1 where unknown."""
+        known: dict[str, int] = {}
+        return np.array([known.setdefault(b, len(known)) if b else -1 for b in self.brands], np.int32)
+
+    @cached_property
+    def _below(self) -> dict[str, Bools]:
+        return {}
+
     def families(self, item_idx: Int32s, depth: int) -> Int32s:
         """Group of each item's category cut after `depth` parts: int32 [n], -1 where unknown."""
         found: Int32s = self.ancestors[depth - 1, self.category[item_idx]]

@@ -48,7 +48,7 @@ class Pipeline:
         blend = blend.of(allowed.of(blend.item_idx)).head(max(recipe.ranked, POOL_PER_PLACE * request.k))
         ranked = self._ranked(query, blend, found, recipe, degraded)
         silent = tuple(degraded)
-        score = (blend if ranked is None else ranked).score.copy()
+        score = request.steering.weighed(blend.item_idx, (blend if ranked is None else ranked).score).copy()
         pins = request.pins[allowed.of(request.pins)]
         picks = [Pick(int(i), 0.0, "pin", reason("pinned")) for i in pins[: request.k]]
         score[np.isin(blend.item_idx, [p.item_idx for p in picks])] = -np.inf
@@ -84,8 +84,12 @@ class Pipeline:
             return _explored(order, k, request.explore_seed)
         # Diversity looks at a bounded head: what lies deeper cannot reach the first k places at any sensible decay.
         head = order[: max(10 * k, 100)]
-        family = items.families(blend.item_idx[head], recipe.category_depth)
-        chosen = head[diversified(score[head], family, k, recipe.category_decay)]
+        shown = blend.item_idx[head]
+        groups = (
+            (items.families(shown, recipe.category_depth), recipe.category_decay),
+            (items.brand_codes[shown], recipe.brand_decay),
+        )
+        chosen = head[diversified(score[head], groups, k, recipe.diversity_window)]
         return _Chosen(chosen, NO_ITEMS, ())
 
     def _picks(
@@ -146,6 +150,8 @@ class Allowance:
         if self.recipe.repeat_policy != "allow":
             bought = np.isin(item_idx, self._bought(), kind="table")
             keep &= bought if self.recipe.repeat_policy == "only" else ~bought
+        if request.steering.rules:
+            keep &= request.steering.allows(item_idx)
         return self._filtered(item_idx, keep) if request.filters != Filters() else keep
 
     @property

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from features.arrays import Float32s, Int32s
+from features.columns import ItemKind
 from features.history import DAY_US, EMPTY, History
 
 NO_ITEMS: Final = np.empty(0, np.int32)
@@ -35,6 +36,8 @@ class Query:
         UTC µs; what the models know of everybody lies strictly before. None: up to the question.
     contents, bundles : History
         What the customer did with contents and with bundles before `at`; items in the indexes of those kinds.
+    shown : mapping of ItemKind to History
+        Impressions that came after the release, by kind of item.
     channel : str
         Where the answer is shown; empty: not said.
     """
@@ -49,6 +52,11 @@ class Query:
     contents: History = EMPTY
     bundles: History = EMPTY
     channel: str = ""
+    shown: Mapping[ItemKind, History] = field(default_factory=dict)
+
+    def of(self, kind: ItemKind) -> History:
+        """Return what the customer did with items of a kind."""
+        return {ItemKind.product: self.history, ItemKind.content: self.contents, ItemKind.bundle: self.bundles}[kind]
 
     @property
     def learned_days_ago(self) -> float:

@@ -1,7 +1,10 @@
 """What is asked and what is served, the same for every kind of item: requests, picks, slates (DESIGN §4)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
+
+import numpy as np
 
 from features.arrays import Int32s
 from features.columns import ItemKind
@@ -10,6 +13,7 @@ from models.config import SceneConfig
 from models.contents.wishes import ContentWishes
 from models.query import NO_ITEMS, Query
 from models.reasons import Reason
+from models.steering import NO_STEERING, Steering
 
 NO_CONTENT_WISHES: Final = ContentWishes()
 NO_BUNDLE_WISHES: Final = BundleWishes()
@@ -31,8 +35,9 @@ class Request:
 
     `basket` and `exclude` are never shown; `pins` come first, in order, when they may be shown; `recipe` replaces the
     scene's own (an experiment's variant); `explore_seed` draws the last places by chance. `basket` and the query's
-    seeds are products; `exclude` and `pins` are items of the kind that the scene shows. `content` and `bundle` are
-    wishes that only scenes of those kinds read.
+    seeds are products; `exclude`, `pins` and `steering` (the operators' rules at work) speak of items of the kind that
+    the scene shows. `content` and `bundle` are wishes that only those kinds read. `mix` are the shares of the kinds in
+    a mixed slate (empty: the recipe's), `exclude_others` what of the kinds beside the scene's own is never shown.
     """
 
     query: Query
@@ -44,6 +49,9 @@ class Request:
     filters: Filters = Filters()
     recipe: SceneConfig | None = None
     explore_seed: int | None = None
+    steering: Steering = NO_STEERING
+    mix: Mapping[ItemKind, float] = field(default_factory=dict)
+    exclude_others: Mapping[ItemKind, Int32s] = field(default_factory=dict)
     content: ContentWishes = NO_CONTENT_WISHES
     bundle: BundleWishes = NO_BUNDLE_WISHES
 
@@ -76,9 +84,22 @@ class Pick:
 class Slate:
     """What is served: at most k picks, and what went less well than it should have (empty when nothing did).
 
-    `causes` says the same without what differs from answer to answer, for counting.
+    `causes` says the same without what differs from answer to answer, for counting; `rules` are the ids of the rules
+    that spoke of it.
     """
 
     picks: tuple[Pick, ...]
     degraded: tuple[str, ...]
     causes: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+def steered(request: Request, order: Int32s) -> Int32s:
+    """Return items that may be shown, best first, with those that rules weigh moved and those that are pinned in front.
+
+    For shelves without scores of their own; what is pinned and not among `order` may not be shown and stays away.
+    """
+    places = np.arange(len(order), 0, -1).astype(np.float32)
+    moved = order[np.argsort(-request.steering.weighed(order, places), kind="stable")]
+    pins = request.pins[np.isin(request.pins, order)]
+    return np.concatenate([pins, moved[~np.isin(moved, pins)]]).astype(np.int32)

@@ -108,6 +108,7 @@ class Models:
             self.pipeline, self.items,
             ContentShelf(self.part(ContentModel), ContentTable.of(self.contents.ids, self.contents.frame)),
             BundleShelf(self.part(BundleModel), BundleTable.of(self.bundles.ids, self.bundles.frame)),
+            self.config.fatigue,
         )  # fmt: skip
 
     @cached_property

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from features.erasure import Erased
 from features.errors import ReleaseError, ServiceUnreachable, UsageError
 from features.ids import validated_shop_name
-from service import receipts
+from service import receipts, rules
 from service.database import database_errors as _errors
 from service.receipts import Receipts
 from service.settings import ServiceSettings
@@ -127,6 +127,7 @@ class ControlPlane:
             _begin_writing(db)
             _SCHEMA.create_all(db)
             receipts.SCHEMA.create_all(db)
+            rules.SCHEMA.create_all(db)
             version = db.scalar(sa.select(_FORMAT.c.version))
             if version is None:
                 db.execute(_FORMAT.insert().values(version=FORMAT_VERSION))

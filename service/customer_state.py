@@ -194,6 +194,10 @@ class CustomerState:
         body = self.fields.get(name)
         return orjson.loads(body)["row"] if body else None
 
+    def shown(self, kind: ItemKind, idx_of: Callable[[str], int], timezone: str) -> History:
+        """What was shown to the customer since the release, of one item kind."""
+        return tail_history(self.exposures, kind, idx_of, timezone)
+
     def history(self, kind: ItemKind, idx_of: Callable[[str], int], timezone: str) -> History:
         """The live tail as a `History` of one item kind; see `tail_history`."""
         return tail_history(self.tail, kind, idx_of, timezone)

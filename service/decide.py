@@ -25,10 +25,11 @@ from models.storefront import kind_of
 from models.trained import Models
 from service.customer_state import CustomerState, Decision, Outcome, Status
 from service.from_lake import LakeWords
-from service.journal import id_key
+from service.journal import ZERO, id_key
 from service.live_state import TYPE_OF, LiveState, mint_decision_id
 from service.observe import Metrics
 from service.problems import LimitExceeded, UnknownScene
+from service.rulebooks import RULES, RuleBooks
 from service.schemas import ItemOut, ReasonOut, RecommendAnswer, RecommendRequest, SimilarRequest
 from service.serving_set import ServingSet, ServingSets
 from service.settings import ServiceSettings
@@ -85,6 +86,7 @@ class Known:
     serving: ServingSet
     state: CustomerState | None
     now: int
+    rules_read: bool = True
 
     @property
     def may_learn(self) -> bool:
@@ -104,9 +106,9 @@ class Decider:
 
     def __init__(
         self, sets: ServingSets, state: LiveState, spool: Spool, settings: ServiceSettings, metrics: Metrics,
-        clock: Callable[[], int], words: LakeWords,
+        clock: Callable[[], int], words: LakeWords, *, books: RuleBooks,
     ) -> None:  # fmt: skip
-        self._sets, self._state, self._spool, self._words = sets, state, spool, words
+        self._sets, self._state, self._spool, self._words, self._books = sets, state, spool, words, books
         self._settings, self._metrics, self._clock = settings, metrics, clock
         self._catalogue_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -133,12 +135,15 @@ class Decider:
             raise LimitExceeded("k", self._settings.k_max)
         # 2. What is known of the customer and the catalogue, in one round trip.
         known = Known(serving, None, self._clock()) if is_away else await self._known(serving, command)
+        known = await self._under_rules(known)
         # 3. Experiments: variants are assigned here (issue 7), before anything is gathered.
         # 4.-8. Gather, filter, score, arrange, fall back.
         who = (command.customer_id or NOBODY) if known.state is None else known.logged_as
         decision_id = mint_decision_id(who, self._state.partitions)
         # Who is not personal takes part in no experiment: chance would tell two of them apart.
         share = self._settings.explore_share if known.may_learn else 0.0
+        # What is drawn by chance keeps its place; in a mixed slate the places are not the list's own.
+        share = 0.0 if _is_mixed(command, known) else share
         seed = stable_hash(decision_id) if _share_of(decision_id) < share else None
         slate = known.serving.storefront.recommend(_request(command, known, seed))
         # 9. Log before answering.
@@ -162,6 +167,12 @@ class Decider:
             return Known(serving, None, self._clock())
         # The clock is read after the state: what was acknowledged before lies before it.
         return Known(serving, state, self._clock())
+
+    async def _under_rules(self, known: Known) -> Known:
+        """Put the operators' rules over what serves; without the state server, the last ones known."""
+        version = ZERO if known.state is None else known.state.version(RULES)
+        book, is_read = await self._books.at(known.serving.shop.name, version)
+        return replace(known, serving=known.serving.obeying(book), rules_read=is_read)
 
     async def _read(self, serving: ServingSet, customer_id: str) -> CustomerState:
         shop = serving.shop
@@ -228,6 +239,11 @@ async def with_live_catalogue(serving: ServingSet, state: LiveState) -> ServingS
     return serving
 
 
+def _is_mixed(command: Command, known: Known) -> bool:
+    recipe = known.serving.storefront.pipeline.scenes.get(command.scene)
+    return bool(command.mix) or bool(recipe and recipe.mix)
+
+
 def _share_of(decision_id: str) -> float:
     return stable_hash(f"explore:{decision_id}") / _FULL_HASH
 
@@ -239,6 +255,8 @@ def _request(command: Command, known: Known, seed: int | None) -> Request:
     return Request(
         _query(command, known), NON_PERSONAL_SCENE if is_lost else command.scene, command.k,
         front.items.idxs(command.basket), idxs(command.exclude), idxs(command.pins), command.filters, explore_seed=seed,
+        mix={ItemKind[name]: share for name, share in command.mix.items()},
+        exclude_others={of: front.ids(of).idxs(command.exclude) for of in ItemKind if of is not kind},
         content=command.content, bundle=command.bundle,
     )  # fmt: skip
 
@@ -252,10 +270,11 @@ def _query(command: Command, known: Known) -> Query:
     # A clock that runs ahead must not hide what was acknowledged: it has happened by now.
     tails = {kind: state.history(kind, known.serving.storefront.ids(kind).idx, models.timezone) for kind in ItemKind}
     tails = {kind: replace(tail, at=np.minimum(tail.at, known.now - 1)) for kind, tail in tails.items()}
+    shown = {kind: state.shown(kind, known.serving.storefront.ids(kind).idx, models.timezone) for kind in ItemKind}
     tail = tails[ItemKind.product].then(_seen(command, known))
     person = models.person((state.customer_id, *state.other_ids))
     query = models.query(person[0] if person else -1, known.now, tail, seeds, person[1:], tails)
-    return replace(query, attributes=attributes_known(models, state), channel=command.channel)
+    return replace(query, attributes=attributes_known(models, state), channel=command.channel, shown=shown)
 
 
 def attributes_known(models: Models, state: CustomerState) -> dict[str, str]:
@@ -290,9 +309,10 @@ def _notes(command: Command, known: Known) -> list[str]:
     unknown = [item_id for item_id in command.pins if ids.idx(item_id) < 0]
     if unknown:
         notes.append(f"pinned but not in the catalogue: {', '.join(unknown)}")
-    missing = [kind for kind, share in command.mix.items() if share > 0 and kind != ItemKind.product.name]
-    if missing:
-        notes.append(f"mix: release {known.serving.release_id} serves products only, no {', '.join(missing)}")
+    if command.mix and kind_of(command.scene) is not ItemKind.product:
+        notes.append(f"mix: the scene {command.scene} shows one kind of item; ask a scene of products")
+    if not known.rules_read:
+        notes.append("the rules could not be read: the last ones known hold")
     return notes
 
 
@@ -346,6 +366,7 @@ def _body(
             "status": state.status.value, "epoch": state.epoch, "last_id": state.last_id,
             "versions": {name.decode(): value.decode() for name, value in state.versions.items()},
         },
+        "rules": {"version": known.serving.storefront.rules.version, "held": slate.rules},
         "learn": known.may_learn, "explore": explore, "assignments": {}, "variants": answer.variants,
         "degraded": answer.degraded, "slate": places,
     }  # fmt: skip

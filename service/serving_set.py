@@ -15,6 +15,7 @@ from features.shop import Shop
 from features.watermarks import Watermark, read_watermarks
 from models.items import ItemTable
 from models.release import Release
+from models.rules import RuleBook
 from models.slate import Request
 from models.storefront import Rows, Storefront
 from models.trained import Models
@@ -86,6 +87,11 @@ class ServingSet:
         if shop == self.shop:
             return self
         return replace(self, shop=shop, storefront=self.storefront.with_low_stock(shop.low_stock))
+
+    def obeying(self, rules: RuleBook) -> Self:
+        """Return the serving set under the operators' rules."""
+        storefront = self.storefront.under(rules)
+        return self if storefront is self.storefront else replace(self, storefront=storefront)
 
     def _is_newer(self, kind: ItemKind, row: Mapping[str, Any]) -> bool:
         """Whether a change came after the row the release was trained with: a file loaded later beats it."""

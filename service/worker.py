@@ -19,6 +19,9 @@ from service.live_state import LiveState
 from service.observe import Metrics
 from service.reload import Reloader
 from service.rights import Rights
+from service.rule_cases import RuleCases
+from service.rulebooks import RuleBooks
+from service.rules import RuleStore
 from service.serving_set import ServingSet, ServingSets
 from service.settings import ServiceSettings
 from service.spool import Spool
@@ -43,6 +46,7 @@ class Worker:
     decider: Decider
     cases: UseCases
     rights: Rights
+    rules: RuleCases
     reloader: Reloader
     metrics: Metrics
 
@@ -63,7 +67,8 @@ async def opened_worker(
     state = LiveState(connect(server, settings), settings, key)
     auth, sets, spool = Authenticator(control), ServingSets(), Spool(settings.spool)
     words = LakeWords(state)
-    decider = Decider(sets, state, spool, settings, metrics, clock, words)
+    store = RuleStore(control.engine)
+    decider = Decider(sets, state, spool, settings, metrics, clock, words, books=RuleBooks(store))
 
     async def overlay(serving: ServingSet) -> ServingSet:
         await state.open_shop(serving.shop.name)
@@ -81,7 +86,8 @@ async def opened_worker(
     tasks = [asyncio.create_task(reloader.run()), asyncio.create_task(_replay(decider, metrics))]
     try:
         limiter, rights = RateLimiter(state.client, settings), Rights(settings, control, state, cases)
-        yield Worker(settings, auth, limiter, state, sets, decider, cases, rights, reloader, metrics)
+        rules = RuleCases(store, control, state, cases, clock)
+        yield Worker(settings, auth, limiter, state, sets, decider, cases, rights, rules, reloader, metrics)
     finally:
         for task in tasks:
             await _end(task)

@@ -14,7 +14,7 @@ from models.bundles.wishes import BundleDetails
 from models.catalogued import LiveIds
 from models.items import ItemTable
 from models.reasons import reason
-from models.slate import Pick, Request, Slate
+from models.slate import Pick, Request, Slate, steered
 
 POPULAR: Final = "popular"
 
@@ -48,7 +48,9 @@ class BundleShelf:
             themes = [one.theme if one else "" for one in self.table.bundles]
             every = every[[themes[i] == request.bundle.theme for i in every]]
         weight = grown_to(len(self.table), np.array(self.model.weight), 0.0)
-        order = every[np.lexsort((every, -weight[every]))]
+        if request.steering.rules:
+            every = every[request.steering.allows(every)]
+        order = steered(request, every[np.lexsort((every, -weight[every]))])
         picks: list[Pick] = []
         for idx in order:
             if len(picks) == request.k:

@@ -14,7 +14,7 @@ from models.contents.model import ContentModel
 from models.contents.table import ContentTable
 from models.items import ItemTable
 from models.reasons import reason
-from models.slate import Pick, Request, Slate
+from models.slate import Pick, Request, Slate, steered
 
 NEWEST: Final = "newest"
 POPULAR: Final = "popular"
@@ -47,7 +47,8 @@ class ContentShelf:
         every = np.arange(len(self.table), dtype=np.int32)
         allowed = every[self._may_show(request, every)]
         weight = grown_to(len(self.table), np.array(self.model.weight), 0.0)
-        order = allowed[np.lexsort((allowed, -self.table.shown_from[allowed], -weight[allowed]))][: request.k]
+        order = allowed[np.lexsort((allowed, -self.table.shown_from[allowed], -weight[allowed]))]
+        order = steered(request, order)[: request.k]
         picks = [
             Pick(int(i), float(weight[i]), POPULAR if weight[i] > 0 else NEWEST,
                  reason("content_popular" if weight[i] > 0 else "content_new"), kind=self.kind)
@@ -58,6 +59,8 @@ class ContentShelf:
 
     def _may_show(self, request: Request, content_idx: Int32s) -> Bools:
         keep = self.table.showable(content_idx, request.query.at) & ~np.isin(content_idx, request.exclude)
+        if request.steering.rules:
+            keep &= request.steering.allows(content_idx)
         if request.content.forms:
             forms = [one.form if one else "" for one in self.table.contents]
             keep &= np.array([forms[i] in request.content.forms for i in content_idx], np.bool_)

@@ -1,35 +1,44 @@
-"""Diversity: a further item of a category already shown counts less."""
+"""Diversity: a further item of a category or brand already shown counts less."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from features.arrays import Float32s, Int32s
 
 
-def diversified(score: Float32s, category: Int32s, k: int, decay: float) -> Int32s:
-    """Choose up to k positions greedily, each item's score weighted by decay ** (picks of its category so far).
+def diversified(score: Float32s, groups: Sequence[tuple[Int32s, float]], k: int, window: int = 0) -> Int32s:
+    """Choose up to k positions greedily, each item's score weighted by decay ** (picks of its group so far).
+
+    With several groupings (category, brand) the weights multiply: maximal marginal relevance (Carbonell and Goldstein
+    1998) with likeness counted by group and subtracted in the exponent.
 
     Parameters
     ----------
     score : float32 [n]
         Positive, best first.
-    category : int32 [n]
-        -1 where unknown: such items are unlike everything.
-    decay : float
-        In (0, 1]; 1 keeps the order.
+    groups : sequence of (int32 [n], float)
+        Group of each item, -1 where unknown (unlike everything), and its decay in (0, 1]; 1 keeps the order.
+    window : int
+        Only the last so many picks count; 0: all of them.
 
     Returns
     -------
     int32 [min(k, n)]
         Positions in the order of choice. Cost O(k · n).
     """
-    if decay >= 1:
-        return np.arange(min(k, len(score)), dtype=np.int32)
+    at_work = [(group, decay) for group, decay in groups if decay < 1]
+    chosen = np.arange(min(k, len(score)), dtype=np.int32)
+    if not at_work:
+        return chosen
     left = score.astype(np.float64)
-    chosen = np.empty(min(k, len(score)), np.int32)
+    weight = np.ones(len(score))
     for place in range(len(chosen)):
-        best = int(np.argmax(left))
-        chosen[place] = best
+        chosen[place] = best = int(np.argmax(left * weight))
         left[best] = -np.inf
-        if category[best] >= 0:
-            left[category == category[best]] *= decay
+        for group, decay in at_work:
+            if group[best] >= 0:
+                weight[group == group[best]] *= decay
+            if window and place >= window and group[gone := chosen[place - window]] >= 0:
+                weight[group == group[gone]] /= decay
     return chosen

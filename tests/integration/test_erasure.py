@@ -33,6 +33,8 @@ from service.live_erasure import forget, restore_tombstones
 from service.live_state import LiveState, mint_decision_id, now_us, partition_prefix
 from service.observe import Metrics
 from service.problems import Erased, NotKept
+from service.rulebooks import RuleBooks
+from service.rules import RuleStore
 from service.schemas import RecommendRequest
 from service.serving_set import ServingSet, ServingSets
 from service.spool import Spool
@@ -413,7 +415,8 @@ def test_a_decision_made_while_the_customer_is_erased_is_made_anew_without_him(t
                 return await super().log_decision(shop, decision)
 
         state = ErasedMeanwhile(erasing.state.client, toy.settings, erasing.control.receipts.key())
-        decider = Decider(sets, state, spool, toy.settings, metrics, now_us, LakeWords(state))
+        books = RuleBooks(RuleStore(erasing.control.engine))
+        decider = Decider(sets, state, spool, toy.settings, metrics, now_us, LakeWords(state), books=books)
         asked = [Command.of(RecommendRequest(customer_id=who, scene="home", k=3)) for who in ("tea-3", "a stranger")]
         answer, other = [await decider.decide("toy", command) for command in asked]
         row = await state.get_decision("toy", answer.decision_id)

@@ -14,9 +14,12 @@ from features.item_facts import fit_item_facts
 from models.config import validated_pipeline_config
 from models.rank.ranker import RankerModel, feature_names
 from models.release import Release
+from service.control import ControlPlane
 from service.decide import Command, Decider
 from service.from_lake import LakeWords
 from service.observe import Metrics
+from service.rulebooks import RuleBooks
+from service.rules import RuleStore
 from service.schemas import RecommendRequest
 from service.serving_set import ServingSet, ServingSets
 from service.spool import Spool
@@ -112,7 +115,10 @@ def test_training_and_service_see_the_same_bits(toy, tmp_path, state_server, sta
             sets = ServingSets()
             sets.swap(serving_set)
             spool = Spool(tmp_path / "spool")
-            decider = Decider(sets, state, spool, shop.settings, Metrics(), lambda: now[0], LakeWords(state))
+            control = ControlPlane.open(shop.settings)
+            books = RuleBooks(RuleStore(control.engine))
+            words = LakeWords(state)
+            decider = Decider(sets, state, spool, shop.settings, Metrics(), lambda: now[0], words, books=books)
             for size, question in zip(rows.sizes, questions, strict=True):
                 customer, now[0] = toy.customers.ids.text(question.customer_idx), question.at
                 # What was acknowledged has happened: only what lies before the question may have been sent by then.

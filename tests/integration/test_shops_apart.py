@@ -30,6 +30,8 @@ NEEDS = {
     **{(verb, "/v1/customers/{customer_id}/data"): Role.admin for verb in ("GET", "DELETE")},
     ("GET", "/v1/erasures/{receipt_id}"): Role.admin,
     **{(verb, "/v1/identities/{id_type}/{id_value}"): Role.backend for verb in ("PUT", "DELETE")},
+    **{(verb, "/v1/rules"): Role.operator for verb in ("GET", "POST")},
+    **{(verb, "/v1/rules/{rule_id}"): Role.operator for verb in ("GET", "PUT", "DELETE")},
     ("POST", "/v1/customers/batch"): Role.backend,
     **{(verb, "/v1/customers/{customer_id}"): Role.backend for verb in ("PUT", "GET", "DELETE")},
     **{("POST", f"/v1/{kind}s/batch"): Role.backend for kind in ("product", "content", "bundle")},
@@ -84,6 +86,7 @@ def known(home, client):
         f"products/{ONLY_MINE}": {"title": "x"}, f"contents/{ONLY_MINE}": {"title": "x"},
         f"bundles/{ONLY_MINE}": {"product_ids": ["tea1"]}, f"customers/{ONLY_MINE}": {"tags": ["x"]},
         f"customers/{ONLY_MINE}/consent": {"purpose": "marketing", "state": "on"},
+        f"rules/{ONLY_MINE}": {"action": "exclude", "item_ids": ["tea1"]},
     }.items():  # fmt: skip
         assert client.put(f"/v1/{path}", json=body, headers=headers).status_code == 200
     event = {"event_id": ONLY_MINE, "customer_id": ONLY_MINE, "kind": "view", "at": time.time(), "item_id": "tea1"}
@@ -114,6 +117,8 @@ BODIES = {
     "similar": {"item_ids": [ONLY_MINE]}, "bundles/{bundle_id}": {"product_ids": ["tea1"]},
     "events": {"events": [{"event_id": "z", "customer_id": ONLY_MINE, "kind": "view", "at": time.time()}]},
     "customers/{customer_id}/consent": {"purpose": "marketing", "state": "off"},
+    "rules": {"action": "exclude", "item_ids": ["tea1"], "scenes": ["none"]},
+    "rules/{rule_id}": {"action": "exclude", "item_ids": ["tea1"], "scenes": ["none"]},
     "customers/{customer_id}/merge": {"into": "target-person"},
     "identities/{id_type}/{id_value}": {"customer_id": "target-person"},
     "customers/batch": {"customers": [{"id": ONLY_MINE}]}, "products/batch": {"products": [{"id": ONLY_MINE}]},

@@ -27,23 +27,37 @@ def test_blend_of_nothing_is_empty():
 
 
 def test_without_decay_the_order_stays():
-    assert list(diversified(np.array([3, 2, 1], np.float32), np.zeros(3, np.int32), 2, 1.0)) == [0, 1]
+    assert list(diversified(np.array([3, 2, 1], np.float32), [(np.zeros(3, np.int32), 1.0)], 2)) == [0, 1]
 
 
 def test_decay_lets_another_category_pass():
     score, category = np.array([10, 9, 8], np.float32), np.array([0, 0, 1], np.int32)
-    assert list(diversified(score, category, 3, 0.5)) == [0, 2, 1]
+    assert list(diversified(score, [(category, 0.5)], 3)) == [0, 2, 1]
 
 
 def test_items_of_unknown_category_are_unlike_everything():
     score, category = np.array([10, 9, 8], np.float32), np.array([-1, -1, 0], np.int32)
-    assert list(diversified(score, category, 3, 0.1)) == [0, 1, 2]
+    assert list(diversified(score, [(category, 0.1)], 3)) == [0, 1, 2]
+
+
+def test_categories_and_brands_count_together():
+    score = np.array([10, 9, 8, 7], np.float32)
+    category, brand = np.array([0, 0, 1, 1], np.int32), np.array([0, 1, 0, 1], np.int32)
+    # After the first: 9 · .5 by its category, 8 · .5 by its brand, 7 by neither.
+    assert list(diversified(score, [(category, 0.5), (brand, 0.5)], 2)) == [0, 3]
+
+
+def test_with_a_window_only_the_last_picks_count():
+    score, category = np.array([10, 9.9, 9.8, 5], np.float32), np.array([0, 1, 1, 0], np.int32)
+    assert list(diversified(score, [(category, 0.5)], 4)) == [0, 1, 2, 3]
+    # A window of one: at the third place the first pick is forgotten, and 5 stands against 9.8 / 2.
+    assert list(diversified(score, [(category, 0.5)], 4, window=1)) == [0, 1, 3, 2]
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=20), st.integers(1, 25), st.floats(0.1, 1))
 def test_diversity_chooses_distinct_positions(scores, k, decay):
     ordered = np.sort(np.array(scores, np.float32))[::-1]
-    chosen = diversified(ordered, (np.arange(len(scores)) % 3).astype(np.int32), k, decay)
+    chosen = diversified(ordered, [((np.arange(len(scores)) % 3).astype(np.int32), decay)], k)
     assert len(set(chosen.tolist())) == len(chosen) == min(k, len(scores))
 
 
