@@ -19,6 +19,7 @@ from features.erasure import Erased
 from features.errors import ReleaseError, ServiceUnreachable, UsageError
 from features.ids import validated_shop_name
 from service import receipts, rules
+from service.database import begin_writing
 from service.database import database_errors as _errors
 from service.receipts import Receipts
 from service.settings import ServiceSettings
@@ -124,7 +125,7 @@ class ControlPlane:
 
     def _migrate(self) -> None:
         with _errors(), self.engine.begin() as db:
-            _begin_writing(db)
+            begin_writing(db)  # two commands that start together must not both make the tables
             _SCHEMA.create_all(db)
             receipts.SCHEMA.create_all(db)
             rules.SCHEMA.create_all(db)
@@ -263,9 +264,3 @@ def _alone_with(url: sa.URL) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
-
-
-def _begin_writing(db: sa.Connection) -> None:
-    """Take SQLite's write lock before looking: two commands that start together must not both make the tables."""
-    if db.dialect.name == "sqlite":
-        db.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,5 +1,6 @@
-"""The control database's failures as Pond's errors."""
+"""The control database: its failures as Pond's errors, and one writer at a time."""
 
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from features.errors import ServiceUnreachable, StorageFull
@@ -16,3 +17,14 @@ class database_errors:  # noqa: N801 - reads as a statement: `with database_erro
             if "full" in str(error.orig):
                 raise StorageFull("The disk of the control database is full; make room and try again.") from error
             raise ServiceUnreachable(f"The control database does not answer ({error.orig}); try again.") from error
+
+
+def begin_writing(db: sa.Connection, table: str = "") -> None:
+    """Let nobody else write until this transaction ends, so that what it reads stays true.
+
+    SQLite takes its one write lock; PostgreSQL locks the table, readers go on.
+    """
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql("BEGIN IMMEDIATE")
+    elif table:
+        db.execute(sa.text(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))

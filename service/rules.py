@@ -6,16 +6,16 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from models.rules import Rule, RuleBook
-from service.database import database_errors
+from service.database import begin_writing, database_errors
 
 SCHEMA: Final = sa.MetaData()
-# One row a word on a rule: the last one holds, an empty body ends it. The number is the version of the rules.
+# One row a word on a rule: the last one holds, an empty body ends it. The number, counted in each shop for itself, is
+# the version of its rules.
 _WORDS: Final = sa.Table(
-    "rule_words", SCHEMA, sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("shop", sa.String(41), nullable=False, index=True), sa.Column("rule_id", sa.String(256), nullable=False),
-    sa.Column("at", sa.BigInteger, nullable=False), sa.Column("actor", sa.String(64), nullable=False),
-    sa.Column("body", sa.JSON),
-    sqlite_autoincrement=True,
+    "rule_words", SCHEMA, sa.Column("shop", sa.String(41), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("rule_id", sa.String(256), nullable=False), sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.String(64), nullable=False), sa.Column("body", sa.JSON),
 )  # fmt: skip
 
 
@@ -51,13 +51,17 @@ class RuleStore:
 
     def _say(self, shop: str, rule_id: str, body: dict[str, Any] | None, actor: str) -> int:
         at = time.time_ns() // 1_000
-        row = {"shop": shop, "rule_id": rule_id, "at": at, "actor": actor, "body": sa.null() if body is None else body}
+        said = sa.null() if body is None else body
         with database_errors(), self._engine.begin() as db:
-            if db.dialect.name != "sqlite":  # numbers must become visible in their order: a version skips none
-                db.execute(sa.text("LOCK TABLE rule_words IN SHARE ROW EXCLUSIVE MODE"))
-            return int(db.execute(_WORDS.insert().values(row).returning(_WORDS.c.number)).scalar_one())
+            # One at a time: a version that can be read has all before it.
+            begin_writing(db, "rule_words")
+            last = db.scalar(sa.select(sa.func.max(_WORDS.c.number)).where(_WORDS.c.shop == shop))
+            number = int(last or 0) + 1
+            row = {"shop": shop, "number": number, "rule_id": rule_id, "at": at, "actor": actor, "body": said}
+            db.execute(_WORDS.insert().values(row))
+        return number
 
 
 def _last_words(shop: str) -> sa.Select[Any]:
     latest = sa.select(sa.func.max(_WORDS.c.number)).where(_WORDS.c.shop == shop).group_by(_WORDS.c.rule_id)
-    return sa.select(_WORDS).where(_WORDS.c.number.in_(latest))
+    return sa.select(_WORDS).where(_WORDS.c.shop == shop, _WORDS.c.number.in_(latest))
