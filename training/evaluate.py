@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from features.arrays import Float64s, Int32s
+from features.columns import ItemKind
 from features.dataset import build_dataset
 from features.erasure import read_erased
 from features.lake import Lake
@@ -182,10 +183,11 @@ def _query(models: Models, question: Question) -> Query:
 
 def _answer(models: Models, question: Question) -> Answer:
     query = _query(models, question)
-    slate = models.pipeline.recommend(Request(query, question.scene, question.k), models.items)
+    slate = models.storefront.recommend(Request(query, question.scene, question.k))
+    picks = [pick for pick in slate.picks if pick.kind is ItemKind.product]  # of a mixed slate the rest is not judged
     shown = np.full(question.k, -1, np.int32)
-    shown[: len(slate.picks)] = [pick.item_idx for pick in slate.picks]
-    stages = tuple(pick.stage for pick in slate.picks)
+    shown[: len(picks)] = [pick.item_idx for pick in picks]
+    stages = tuple(pick.stage for pick in picks)
     return Answer(shown, stages, _reach(models, query, question) if question.probed else None)
 
 
