@@ -7,7 +7,7 @@ as it was fitted: nobody can be read back from it. Where customers vote for each
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from features.attributes import attributes_of
+from features.columns import EventKind
 from features.ids import IdMap
 from features.person import Person
 from models.forgetting import Gone
@@ -26,8 +27,9 @@ from models.trained import EntityTable, Models
 NOBODY: Final = "\0"  # how the empty places of those who are gone begin: no id holds this character
 _REVISION: Final = re.compile(r"-e\d+$")
 FACTS: Final = (
-    "shop", "created_at", "watermarks", "dataset_digest", "git_sha", "metrics", "gates", "counts",
+    "shop", "created_at", "watermarks", "dataset_digest", "git_sha", "metrics", "gates",
 )  # fmt: skip
+NOT_KEPT: Final = ("content_events", "bundle_events")  # counted at training only: how many were his, no release knows
 
 
 def is_nobody(customer_id: str) -> bool:
@@ -81,10 +83,22 @@ def revise(store: DirectoryStore, release_id: str, ids: Iterable[str]) -> str | 
     if clean is models:
         return None
     revision = _free_name(store, release_id)
-    facts = {name: getattr(manifest, name) for name in FACTS} | {"release_id": revision, "revision_of": release_id}
+    facts = {name: getattr(manifest, name) for name in FACTS} | {
+        "counts": _counted(manifest.counts, clean), "release_id": revision, "revision_of": release_id,
+    }  # fmt: skip
     store.publish(revision, lambda at: write_release(clean, at, facts))
     store.supersede(release_id, revision)
     return revision
+
+
+def _counted(before: Mapping[str, int], clean: Models) -> dict[str, int]:
+    """Return the counts of a manifest as they are without those who are gone."""
+    histories = clean.histories
+    now = {
+        "customers": sum(not is_nobody(text) for text in clean.customers.ids), "product_events": len(histories),
+        "purchases": int((histories.kind == EventKind.purchase).sum()),
+    }  # fmt: skip
+    return {name: now.get(name, count) for name, count in before.items() if name not in NOT_KEPT}
 
 
 def _free_name(store: DirectoryStore, release_id: str) -> str:
