@@ -91,6 +91,25 @@ def revise(store: DirectoryStore, release_id: str, ids: Iterable[str]) -> str | 
     return revision
 
 
+def resume(store: DirectoryStore) -> set[str]:
+    """Let the revisions there are take their releases' places, and return the releases that have one.
+
+    An erasure that was interrupted between writing a revision and removing the release leaves both; a second revision
+    of the same release would be one too many.
+    """
+    there = {manifest.release_id: manifest.revision_of for manifest in store.list()}
+    replaced = [one for one in sorted(there, key=_number) if there[one] in there]
+    for revision in replaced:
+        store.supersede(there[revision], revision)
+    return {there[revision] for revision in replaced}
+
+
+def _number(revision: str) -> int:
+    """Return a revision's number, 0 for a release as it was trained."""
+    found = _REVISION.search(revision)
+    return int(found[0][2:]) if found else 0
+
+
 def _counted(before: Mapping[str, int], clean: Models) -> dict[str, int]:
     """Return the counts of a manifest as they are without those who are gone."""
     histories = clean.histories
@@ -104,8 +123,8 @@ def _counted(before: Mapping[str, int], clean: Models) -> dict[str, int]:
 def _free_name(store: DirectoryStore, release_id: str) -> str:
     # Above every revision there is: a name that was free again would make two releases revisions of each other.
     stem = _REVISION.sub("", release_id)
-    names = [path.name for path in store.root.iterdir() if _REVISION.sub("", path.name) == stem != path.name]
-    return f"{stem}-e{1 + max((int(name.rpartition('-e')[2]) for name in names), default=0)}"
+    numbers = [_number(path.name) for path in store.root.iterdir() if _REVISION.sub("", path.name) == stem]
+    return f"{stem}-e{1 + max(numbers, default=0)}"
 
 
 def _emptied(frame: pl.DataFrame, rows: list[int]) -> pl.DataFrame:

@@ -264,6 +264,34 @@ def test_an_erasure_that_was_interrupted_goes_on_where_it_is_run_again(toy, mode
     assert (third.id, third.done_at, done.counts) == (receipt.id, receipt.done_at, {})
 
 
+@pytest.mark.parametrize("step", ["supersede", "remove"])
+@pytest.mark.parametrize(("then", "kept"), [("tea-3", ["r1-e1", "r2-e1"]), ("tea-1", ["r1-e2", "r2-e1"])])
+def test_an_erasure_killed_between_a_revision_and_the_end_of_its_release_leaves_no_spare_one(
+    toy, models, monkeypatch, step, then, kept
+):
+    """Run again, or followed by another person's, who finds the first one half gone."""
+    for release_id in ("r1", "r2"):
+        toy.publish(models, release_id)
+
+    class Killed(BaseException):
+        """Nothing of ours handles it."""
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(type(toy.releases), step, killed)
+        run(toy, lambda erasing: erase(erasing, "tea-3"))
+    assert "r1-e1" in [m.release_id for m in toy.releases.list()]
+    (receipt, done) = run(toy, lambda erasing: erase(erasing, then))
+    assert (receipt.state, done.waiting) == ("done", ())
+    if step == "remove" and then == "tea-1":
+        kept = ["r1-e2", "r2-e2"]  # both had their revisions already
+    assert sorted(m.release_id for m in toy.releases.list()) == kept
+    assert toy.releases.current_id() == kept[1]
+    assert traces_of("tea-3", toy.shop.releases_dir) == traces_of(then, toy.shop.releases_dir) == []
+
+
 def test_identities_of_one_person_are_erased_together(toy):
     phone = "phone-8613800000001"
 
