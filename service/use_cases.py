@@ -37,6 +37,7 @@ from service.records import (
     ContentIn,
     CustomerIn,
     CustomerOut,
+    DamagedOut,
     DecisionOut,
     MergedOut,
     ProductIn,
@@ -264,17 +265,20 @@ class UseCases:
         )  # fmt: skip
 
     async def list_releases(self, shop: str) -> ReleasesOut:
-        """Return the shop's releases and which of them serves."""
+        """Return the shop's releases, which of them serves, and which cannot be read."""
         store = DirectoryStore((await self.shop(shop)).releases_dir)
-        found, current = await asyncio.to_thread(store.list), store.current_id()
+        found, current = await asyncio.to_thread(store.inspect), store.current_id()
         releases = [
             ReleaseOut(
                 release_id=m.release_id, created_at=iso(m.created_at), as_of=iso(m.as_of), metrics=m.metrics,
                 gates=m.gates, is_current=m.release_id == current,
             )
-            for m in found
+            for m in found.manifests
         ]  # fmt: skip
-        return ReleasesOut(current=current, serving=self.sets.release_id(shop), releases=releases)
+        return ReleasesOut(
+            current=current, serving=self.sets.release_id(shop), releases=releases,
+            damaged=[DamagedOut(release_id=name, why=why) for name, why in found.damaged.items()],
+        )  # fmt: skip
 
     async def audit(self, shop: str, limit: int) -> AuditOut:
         """Return who did what to the shop, newest first."""

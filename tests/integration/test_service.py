@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from models.slate import Request
+from pond.cli.main import main
 from service.control import Role
 from tests import serving, worlds
 
@@ -329,7 +330,32 @@ def test_releases_are_promoted_rolled_back_and_refused_when_damaged(client, toy_
     shutil.rmtree(toy_shop.shop.releases_dir / "r3")
     listed = client.get("/v1/admin/releases").json()
     assert [r["release_id"] for r in listed["releases"]] == ["r1", "r2"]
-    assert listed["serving"] == "r2"
+    assert (listed["serving"], listed["damaged"]) == ("r2", [])
+
+
+def test_a_damaged_manifest_is_listed_with_its_reason_and_hides_no_other_release(client, toy_shop, capsys):
+    whole = toy_shop.shop.releases_dir / "r1"
+    for name, text in (("bad-1", "{"), ("bad-2", None), ("bad-3", (whole / "manifest.json").read_text())):
+        shutil.copytree(whole, toy_shop.shop.releases_dir / name)
+        path = toy_shop.shop.releases_dir / name / "manifest.json"
+        path.unlink() if text is None else path.write_text(text)
+    wanted = {
+        "bad-1": "its manifest.json is not a manifest (JSONDecodeError)", "bad-2": "it has no manifest.json",
+        "bad-3": "its manifest.json is the manifest of another release, r1",
+    }  # fmt: skip
+    try:
+        for listed in (client.get("/v1/admin/releases"), client.post("/v1/admin/releases/r2/promote")):
+            assert {one["release_id"]: one["why"] for one in listed.json()["damaged"]} == wanted
+            assert {"r1", "r2"} <= {one["release_id"] for one in listed.json()["releases"]}
+        assert main(["releases", "--shop", "toy", "--home", str(toy_shop.settings.home)]) == 0
+        said = capsys.readouterr().out
+        lines = [" ".join(line.split()) for line in said.splitlines()]
+        assert [f"damaged {name}" for name in wanted if not any(f"damaged {name} " in line for line in lines)] == []
+        assert " r1 " in said
+        assert "serves r2" in " ".join(said.split())
+    finally:
+        for name in wanted:
+            shutil.rmtree(toy_shop.shop.releases_dir / name)
 
 
 def test_a_shop_without_a_release_or_without_products_says_so(tmp_path, state_server, shop):
