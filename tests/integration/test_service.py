@@ -291,6 +291,31 @@ def test_headers_health_metrics_and_documentation(client):
             assert told.get("description") or name in ("HTTPValidationError", "ValidationError"), f"{name}.{field}"
 
 
+def test_a_broken_pond_toml_is_told_by_health_while_the_shop_serves_on(client, toy_shop, tmp_path, state_server):
+    file = toy_shop.shop.config_file
+    written = file.read_text()
+    ready = lambda: client.get("/health/ready").json()  # noqa: E731
+    fresh = serving.open_toy_shop(tmp_path, "fresh", redis_url=state_server.url)
+    fresh.shop.config_file.write_text(fresh.shop.config_file.read_text() + 'low_stock = "a few"\n')
+    try:
+        for line, said in (("low_stock = -3", "pond.toml: shop.low_stock is a number from 0"),
+                           ("low_stock = ", "pond.toml: is not valid TOML")):  # fmt: skip
+            file.write_text(f"{written}{line}\n")
+            assert recommend(client, "tea-1")["items"]
+            (why,) = ready()["degraded"]
+            assert why.startswith(f"shop toy: {said}")
+            assert why.endswith("Until then it serves as before")
+            assert str(tmp_path.parent) not in why
+            assert client.get("/health/ready").status_code == 200
+    finally:
+        file.write_text(written)
+    assert ready() == {"ready": True, "missing": [], "degraded": []}
+    with serving.served(fresh) as other:  # what never was readable cannot serve, and says as plainly why
+        answer = other.get("/health/ready")
+        assert (answer.status_code, answer.json()["ready"]) == (503, False)
+        assert answer.json()["missing"][0].startswith("shop fresh: pond.toml: shop.low_stock is a number")
+
+
 def test_contents_and_bundles_are_kept(client):
     client.put("/v1/contents/c1", json={"title": "How to brew", "product_ids": ["tea1"], "starts_at": "2025-01-01"})
     got = client.get("/v1/contents/c1").json()
