@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from features.attributes import attributes_of
-from features.columns import EventKind
+from features.columns import EventKind, ItemKind
 from features.ids import IdMap
 from features.person import Person
 from models.forgetting import Gone
@@ -29,7 +29,6 @@ _REVISION: Final = re.compile(r"-e\d+$")
 FACTS: Final = (
     "shop", "created_at", "watermarks", "dataset_digest", "git_sha", "metrics", "gates",
 )  # fmt: skip
-NOT_KEPT: Final = ("content_events", "bundle_events")  # counted at training only: how many were his, no release knows
 
 
 def is_nobody(customer_id: str) -> bool:
@@ -111,13 +110,16 @@ def _number(revision: str) -> int:
 
 
 def _counted(before: Mapping[str, int], clean: Models) -> dict[str, int]:
-    """Return the counts of a manifest as they are without those who are gone."""
-    histories = clean.histories
+    """Return the counts of a manifest as they are without those who are gone.
+
+    How many events with contents and bundles were his, a release made before it kept them cannot say: those go.
+    """
     now = {
-        "customers": sum(not is_nobody(text) for text in clean.customers.ids), "product_events": len(histories),
-        "purchases": int((histories.kind == EventKind.purchase).sum()),
-    }  # fmt: skip
-    return {name: now.get(name, count) for name, count in before.items() if name not in NOT_KEPT}
+        "customers": sum(not is_nobody(text) for text in clean.customers.ids), "product_events": len(clean.histories),
+        "purchases": int((clean.histories.kind == EventKind.purchase).sum()),
+    } | {f"{kind.name}_events": len(histories) for kind, histories in clean.other_histories.items()}  # fmt: skip
+    unknown = {f"{kind.name}_events" for kind in ItemKind} - now.keys()
+    return {name: now.get(name, count) for name, count in before.items() if name not in unknown}
 
 
 def _free_name(store: DirectoryStore, release_id: str) -> str:
