@@ -66,7 +66,7 @@ def erase(
     customer: Annotated[
         str, typer.Option("--customer", help="The customer's id; - reads a JSON list of a person's ids from the input.")
     ],
-    receipt: Annotated[str, typer.Option(hidden=True, help="The erasure this goes on with: it is audited.")] = "",
+    receipt: Annotated[str, typer.Option(hidden=True)] = "",  # said by service/eraser.py: this one is audited already
 ) -> None:  # fmt: skip
     """Remove a customer from everything Pond keeps; running it again goes on with what could not be done yet."""
     from features.errors import UsageError
