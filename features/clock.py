@@ -11,6 +11,7 @@ import polars as pl
 from features.arrays import Int64s
 
 HOUR_US: Final = 3_600_000_000
+_DAY_US: Final = 24 * HOUR_US
 ENOUGH_TO_SEE_NIGHT: Final = 1000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -34,6 +35,14 @@ def local_day_start(at: int, timezone: str) -> int:
 def shop_day_start(at: int, timezone: str, day_starts: int) -> int:
     """Return the UTC µs at which the shop's day of `at` began: `day_starts` hours after the local midnight."""
     return local_day_start(at - day_starts * HOUR_US, timezone) + day_starts * HOUR_US
+
+
+def days_before(at: Int64s, moment: int) -> Int64s:
+    """Return how many of the shop's days lie between some moments (UTC µs) and the day that began at `moment`.
+
+    0 is that day itself, 1 the day before, however few hours ago it was: the one way in which models and reasons count.
+    """
+    return np.maximum(-((at - moment) // _DAY_US), 0)
 
 
 def quietest_hour(at: Int64s, timezone: str) -> int:

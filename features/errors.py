@@ -92,9 +92,9 @@ class LakeRewritten(ReleaseError):
 class ArtifactCorrupt(ReleaseError):
     """A file of a release or of the lake is not what was written."""
 
-    def __init__(self, path: str, why: str) -> None:
-        self.path = path
-        super().__init__(f"{path}: {why}; restore it from a backup or train again.")
+    def __init__(self, path: str, why: str, advice: str = "restore it from a backup or train again") -> None:
+        self.path, self.why = path, why
+        super().__init__(f"{path}: {why}; {advice}.")
 
 
 class StorageFull(PondError):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.arrays import Float64s, Int64s
+from features.clock import days_before
 from features.columns import EventKind
-from features.history import DAY_US, History
+from features.history import History
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def read_purchases(history: History, moment: int, n_items: int) -> Purchases:
     first = np.ones(len(item), np.bool_)
     first[1:] = (item[1:] != item[:-1]) | (basket[1:] != basket[:-1])
     item, basket = item[first], basket[first]
-    days = np.maximum(-((bought.at[order][first] - moment) // DAY_US), 0).astype(np.float64)
+    days = days_before(bought.at[order][first], moment).astype(np.float64)
     numbers, row = np.unique(basket, return_inverse=True)
     size = np.bincount(row, minlength=len(numbers)).astype(np.float64)
     basket_days = np.zeros(len(numbers))

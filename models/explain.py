@@ -9,8 +9,8 @@ from functools import lru_cache
 from math import exp, isnan, log
 from typing import Final, cast
 
+from features.clock import days_before
 from features.columns import EventKind
-from features.history import DAY_US
 from models.habits import is_habit
 from models.items import ItemTable
 from models.query import Query
@@ -33,7 +33,7 @@ def explained(source: CandidateSource, stage: str, query: Query, item_idx: int, 
     """Return why `source` chose an item for this query."""
     bought = query.history.at[(query.history.item_idx == item_idx) & (query.history.kind == EventKind.purchase)]
     if len(bought) and not len(query.seeds) and stage not in ("popular", "newest"):
-        days = Days(max(0, (query.at - int(bought[-1])) // DAY_US))
+        days = Days(int(days_before(bought[-1:], query.moment)[0]))
         if days == 0:
             return reason("bought_today")
         return (

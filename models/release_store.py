@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, LOCK_SH, LOCK_UN, flock
@@ -70,6 +70,14 @@ class _Pointer(BaseModel):
         """BLAKE2b-128 of what it names."""
         said = json.dumps([self.release_id, *self.previous])
         return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The manifests that can be read, oldest first, and by its name why another release's cannot."""
+
+    manifests: tuple[Manifest, ...]
+    damaged: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +142,21 @@ class DirectoryStore:
     def list(self) -> list[Manifest]:
         """Return the manifests of all complete releases, oldest first."""
         found = [read_manifest(p.parent) for p in self.root.glob("[!.]*/manifest.json")]
-        return sorted(found, key=lambda m: (m.created_at, m.release_id))
+        return sorted(found, key=_age)
+
+    def inspect(self) -> Inspected:
+        """Read what can be read, where `list` would fail for one that is damaged: for those who look, not who act."""
+        found: dict[str, Manifest] = {}
+        damaged: dict[str, str] = {}
+        for directory in sorted(path for path in self.root.glob("[!.]*") if path.is_dir()):
+            try:
+                found[directory.name] = read_manifest(directory)
+                _named_as(directory, found[directory.name])
+            except ReleaseError as error:
+                found.pop(directory.name, None)
+                if directory.is_dir():  # else it has just been removed
+                    damaged[directory.name] = _why(directory, error)
+        return Inspected(tuple(sorted(found.values(), key=_age)), damaged)
 
     def supersede(self, release_id: str, revision: str) -> None:
         """Let a revision take a release's place wherever the pointer names it: serving, and to be rolled back to."""
@@ -225,6 +247,17 @@ class DirectoryStore:
                 yield
             finally:
                 flock(lock, LOCK_UN)
+
+
+def _age(manifest: Manifest) -> tuple[int, str]:
+    return manifest.created_at, manifest.release_id
+
+
+def _why(directory: Path, error: ReleaseError) -> str:
+    """Say without a path what is wrong with a release."""
+    if not (directory / MANIFEST).exists():
+        return f"it has no {MANIFEST}"
+    return f"its {MANIFEST} {error.why}" if isinstance(error, ArtifactCorrupt) else str(error)
 
 
 def _named_as(directory: Path, manifest: Manifest) -> None:

@@ -7,7 +7,7 @@ as it was fitted: nobody can be read back from it. Where customers vote for each
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from features.attributes import attributes_of
+from features.columns import EventKind, ItemKind
 from features.ids import IdMap
 from features.person import Person
 from models.forgetting import Gone
@@ -26,7 +27,7 @@ from models.trained import EntityTable, Models
 NOBODY: Final = "\0"  # how the empty places of those who are gone begin: no id holds this character
 _REVISION: Final = re.compile(r"-e\d+$")
 FACTS: Final = (
-    "shop", "created_at", "watermarks", "dataset_digest", "git_sha", "metrics", "gates", "counts",
+    "shop", "created_at", "watermarks", "dataset_digest", "git_sha", "metrics", "gates",
 )  # fmt: skip
 
 
@@ -81,17 +82,51 @@ def revise(store: DirectoryStore, release_id: str, ids: Iterable[str]) -> str | 
     if clean is models:
         return None
     revision = _free_name(store, release_id)
-    facts = {name: getattr(manifest, name) for name in FACTS} | {"release_id": revision, "revision_of": release_id}
+    facts = {name: getattr(manifest, name) for name in FACTS} | {
+        "counts": _counted(manifest.counts, clean), "release_id": revision, "revision_of": release_id,
+    }  # fmt: skip
     store.publish(revision, lambda at: write_release(clean, at, facts))
     store.supersede(release_id, revision)
     return revision
 
 
+def resume(store: DirectoryStore) -> set[str]:
+    """Let the revisions there are take their releases' places, and return the releases that have one.
+
+    An erasure that was interrupted between writing a revision and removing the release leaves both; a second revision
+    of the same release would be one too many.
+    """
+    there = {manifest.release_id: manifest.revision_of for manifest in store.list()}
+    replaced = [one for one in sorted(there, key=_number) if there[one] in there]
+    for revision in replaced:
+        store.supersede(there[revision], revision)
+    return {there[revision] for revision in replaced}
+
+
+def _number(revision: str) -> int:
+    """Return a revision's number, 0 for a release as it was trained."""
+    found = _REVISION.search(revision)
+    return int(found[0][2:]) if found else 0
+
+
+def _counted(before: Mapping[str, int], clean: Models) -> dict[str, int]:
+    """Return the counts of a manifest as they are without those who are gone.
+
+    How many events with contents and bundles were his, a release made before it kept them cannot say: those go.
+    """
+    now = {
+        "customers": sum(not is_nobody(text) for text in clean.customers.ids), "product_events": len(clean.histories),
+        "purchases": int((clean.histories.kind == EventKind.purchase).sum()),
+    } | {f"{kind.name}_events": len(histories) for kind, histories in clean.other_histories.items()}  # fmt: skip
+    unknown = {f"{kind.name}_events" for kind in ItemKind} - now.keys()
+    return {name: now.get(name, count) for name, count in before.items() if name not in unknown}
+
+
 def _free_name(store: DirectoryStore, release_id: str) -> str:
     # Above every revision there is: a name that was free again would make two releases revisions of each other.
     stem = _REVISION.sub("", release_id)
-    names = [path.name for path in store.root.iterdir() if _REVISION.sub("", path.name) == stem != path.name]
-    return f"{stem}-e{1 + max((int(name.rpartition('-e')[2]) for name in names), default=0)}"
+    numbers = [_number(path.name) for path in store.root.iterdir() if _REVISION.sub("", path.name) == stem]
+    return f"{stem}-e{1 + max(numbers, default=0)}"
 
 
 def _emptied(frame: pl.DataFrame, rows: list[int]) -> pl.DataFrame:

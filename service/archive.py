@@ -23,6 +23,11 @@ FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 CONTENT: Final = "home"
 CHUNK: Final = 1 << 20
+PACKED: Final = ".tar"
+LIKE_ARCHIVES: Final = frozenset({PACKED, ".7z", ".bz2", ".gz", ".lz", ".lz4", ".rar", ".tbz", ".tgz", ".txz", ".xz",
+                                  ".z", ".zip", ".zst"})  # fmt: skip
+NO_BACKUP: Final = "{} holds no Pond backup; give what `pond backup` wrote."
+ADVICE: Final = "this backup is damaged, use another one"
 
 
 @dataclass
@@ -78,13 +83,17 @@ def written(out: Path) -> Iterator[tuple[Writing, Callable[[dict[str, Any]], Non
     Raises
     ------
     UsageError
-        There is something at `out` already.
+        There is something at `out` already, no directory to put it into, or its name promises another format.
     StorageFull
         Nothing stays of what was written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    is_packed = out.suffix == PACKED
+    if not is_packed and out.suffix.lower() in LIKE_ARCHIVES:
+        raise UsageError(f"{out.name}: a backup is a directory, or one file whose name ends in .tar; name it so.")
+    if out.exists() and (is_packed or not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is there already; choose a new name for the backup.")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if not out.parent.is_dir():
+        raise UsageError(f"There is no directory {out.parent}; create it first.")
     root = out.parent / f".{out.name}.writing-{uuid.uuid4().hex[:8]}"
     packed = root.with_name(root.name + ".tar")
     said: dict[str, Any] = {}
@@ -96,12 +105,12 @@ def written(out: Path) -> Iterator[tuple[Writing, Callable[[dict[str, Any]], Non
             body = {"format": FORMAT, **said, "files": writing.files}
             text = json.dumps({"digest": _digest(body), "backup": body}, ensure_ascii=False, indent=1)
             write_synced(root / MANIFEST, text.encode())
-            if out.suffix == ".tar":
+            if is_packed:
                 _pack(root, packed)
                 shutil.rmtree(root)
                 _unpack(packed, root)
             verified(root)
-            (packed if out.suffix == ".tar" else root).rename(out)
+            (packed if is_packed else root).rename(out)
             sync_directory(out.parent)
     finally:
         packed.unlink(missing_ok=True)
@@ -116,11 +125,15 @@ def opened(archive: Path, beside: Path) -> Iterator[tuple[Path, dict[str, Any]]]
 
     Raises
     ------
+    UsageError
+        There is nothing at `archive`, or something else than a backup.
     ArtifactCorrupt
         A file is missing, changed or too much; the sentence names it.
     """
     if not archive.exists():
         raise UsageError(f"There is no backup at {archive}.")
+    if not (_is_backup(archive) if archive.is_dir() else tarfile.is_tarfile(archive)):
+        raise UsageError(NO_BACKUP.format(archive))
     beside.parent.mkdir(parents=True, exist_ok=True)
     root = beside.parent / f".{beside.name}.restoring-{uuid.uuid4().hex[:8]}"
     try:
@@ -129,9 +142,21 @@ def opened(archive: Path, beside: Path) -> Iterator[tuple[Path, dict[str, Any]]]
                 shutil.copytree(archive, root, symlinks=True)
             else:
                 _unpack(archive, root)
+                if not _is_backup(root):
+                    raise UsageError(NO_BACKUP.format(archive))
             yield root / CONTENT, verified(root)
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _is_backup(root: Path) -> bool:
+    """Whether a directory is a backup, if perhaps a damaged one, rather than something else."""
+    if (root / CONTENT).is_dir():
+        return True
+    try:
+        return "backup" in json.loads((root / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def verified(root: Path) -> dict[str, Any]:
@@ -141,19 +166,25 @@ def verified(root: Path) -> dict[str, Any]:
         stated = json.loads(path.read_text("utf-8"))
         body: dict[str, Any] = stated["backup"]
         if stated["digest"] != _digest(body):
-            raise ArtifactCorrupt(MANIFEST, "is not what was written")
+            raise _damaged(MANIFEST, "is not what was written")
         version, files = body["format"], dict(body["files"])
+    except FileNotFoundError as error:
+        raise _damaged(MANIFEST, "is missing") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactCorrupt(MANIFEST, f"cannot be read ({error})") from error
+        raise _damaged(MANIFEST, f"cannot be read ({type(error).__name__})") from error
     if version > FORMAT:
         raise ReleaseError(f"This backup has format {version}, newer than {FORMAT}; upgrade Pond to restore it.")
     there = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_symlink() or not p.is_dir()} - {MANIFEST}
     for name in sorted(there ^ set(files)):
-        raise ArtifactCorrupt(name, "is missing" if name in files else "does not belong here")
+        raise _damaged(name, "is missing" if name in files else "does not belong here")
     for name, digest in files.items():
         if (root / name).is_symlink() or digest_of(root / name) != digest:
-            raise ArtifactCorrupt(name, "is not what was written")
+            raise _damaged(name, "is not what was written")
     return body
+
+
+def _damaged(name: str, why: str) -> ArtifactCorrupt:
+    return ArtifactCorrupt(name, why, ADVICE)
 
 
 def _pack(root: Path, packed: Path) -> None:
@@ -172,10 +203,10 @@ def _unpack(packed: Path, root: Path) -> None:
         with tarfile.open(packed, "r:") as tar:
             for member in tar:
                 if not member.isfile():
-                    raise ArtifactCorrupt(member.name, "is no plain file")
+                    raise _damaged(member.name, "is no plain file")
                 tar.extract(member, root, filter="data")
     except (tarfile.TarError, EOFError, UnicodeDecodeError) as error:
-        raise ArtifactCorrupt(str(packed), f"cannot be read ({error})") from error
+        raise _damaged(str(packed), f"cannot be read ({error})") from error
 
 
 def _digest(body: Any) -> str:

@@ -173,15 +173,17 @@ class ControlPlane:
         with _errors(), self.engine.connect() as db:
             return [_key(row) for row in db.execute(query)]
 
-    def revoke_key(self, shop: str, key_id: str, actor: str = "cli") -> None:
-        """End a key for good; the next request with it is refused."""
+    def revoke_key(self, shop: str, key_id: str, actor: str = "cli") -> bool:
+        """End a key for good; the next request with it is refused. Return False when it was revoked before."""
         wanted = (_KEYS.c.id == key_id) & (_KEYS.c.shop == shop)
         with _errors(), self.engine.begin() as db:
             found = db.execute(sa.select(_KEYS).where(wanted)).first()
             if found is None:
                 raise UsageError(f"The shop '{shop}' has no key '{key_id}'; list them with `pond keys list`.")
-            db.execute(_KEYS.update().where(wanted & _KEYS.c.revoked_at.is_(None)).values(revoked_at=_now()))
-            _audit(db, actor, shop, "key.revoke", {"key": key_id})
+            done = db.execute(_KEYS.update().where(wanted & _KEYS.c.revoked_at.is_(None)).values(revoked_at=_now()))
+            if done.rowcount:
+                _audit(db, actor, shop, "key.revoke", {"key": key_id})
+            return bool(done.rowcount)
 
     def live_keys(self) -> dict[str, tuple[Key, bytes]]:
         """Keys that are not revoked with the SHA-256 of their secrets, by id."""

@@ -27,9 +27,9 @@ def start_eraser(settings: ServiceSettings, shop: str, receipt_id: str, ids: Seq
     told = {PREFIX + name.upper(): str(value) for name in TOLD if (value := getattr(settings, name)) is not None}
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
-        [sys.executable, *COMMAND, "--shop", shop, "--customer", "-", "--quiet"], stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **told, "PYTHONPATH": path}, text=True,
-        start_new_session=True,
+        [sys.executable, *COMMAND, "--shop", shop, "--customer", "-", "--receipt", receipt_id, "--quiet"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env={**os.environ, **told, "PYTHONPATH": path}, text=True, start_new_session=True,
     )  # fmt: skip
     threading.Thread(target=_follow, args=(process, receipt_id, json.dumps(list(ids))), daemon=True).start()
 

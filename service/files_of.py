@@ -14,7 +14,7 @@ from features.scrub import files_below, scrub_file, still_named
 from features.shop import Shop
 from models.release import load_release
 from models.release_store import DirectoryStore
-from models.revision import revise
+from models.revision import resume, revise
 
 UNMOUNT_SECONDS: Final = 30.0
 LOCK: Final = ".erase.lock"  # one erasure of a shop at a time
@@ -49,7 +49,9 @@ class FilesOf:
         """
         self.store.sweep_unfinished()
         wanted = {*ids, *self._brought_back_to_releases()}
-        return sum(revise(self.store, m.release_id, wanted) is not None for m in self.store.list())
+        replaced = resume(self.store)
+        others = [m.release_id for m in self.store.list() if m.release_id not in replaced]
+        return len(replaced) + sum(revise(self.store, one, wanted) is not None for one in others)
 
     def brought_back(self) -> list[str]:
         """Return erased customers whom releases or kept embeddings hold: a training that began before wrote them."""

@@ -98,6 +98,27 @@ def in_use(settings: ServiceSettings) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def serving_here(settings: ServiceSettings) -> Iterator[bool]:
+    """Be known as a service of this home while the block runs; whether another one on this machine is, too.
+
+    A lock of its own: commands that use the state server for a while are no services.
+    """
+    state = settings.state_dir.resolve()
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    held = os.open(state / "services.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        has_others = False
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            has_others = True
+        fcntl.flock(held, fcntl.LOCK_SH)
+        yield has_others
+    finally:
+        os.close(held)
+
+
+@contextlib.contextmanager
 def alone(settings: ServiceSettings) -> Iterator[None]:
     """Keep every service on this home from starting while the block runs; refused while one does.
 

@@ -298,6 +298,13 @@ class ReleaseOut(BaseModel):
     gates: dict[str, str] = Field(description="Results of its gates.")
 
 
+class DamagedOut(BaseModel):
+    """A release of which its own manifest cannot be read."""
+
+    release_id: str = Field(description="The name of its directory.")
+    why: str = Field(description="What is wrong with it.")
+
+
 class AuditEntry(BaseModel):
     """Who did what to the shop."""
 
@@ -319,3 +326,4 @@ class ReleasesOut(BaseModel):
     current: str | None = Field(description="What the pointer names; workers follow within a second.")
     serving: str | None = Field(description="What this worker serves with.")
     releases: list[ReleaseOut] = Field(description="Oldest first.")
+    damaged: list[DamagedOut] = Field(description="What cannot be read: restore it from a backup, or delete it.")

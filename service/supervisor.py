@@ -25,7 +25,7 @@ import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
 from features.errors import ServiceUnreachable, UsageError
-from service.guardian import guard_again, in_use, start_or_join, stop
+from service.guardian import guard_again, in_use, serving_here, start_or_join, stop
 from service.observe import MULTIPROC_DIR, configure_logs
 from service.settings import ServiceSettings
 
@@ -38,6 +38,11 @@ LONGEST_WAIT_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.05
 GUARDIAN_POLL_SECONDS: Final = 1.0
 BACKLOG: Final = 2048
+SERVED_ALREADY: Final = "This home is served already: stop that service, or let this one run beside it on its own port."
+BESIDE: Final = (
+    "note               another service runs on this home; both answer from the same data, one keeper at a time\n"
+    "                     writes the lake, and either may be stopped"
+)
 # One core a worker: threads inside a worker would only fight each other.
 ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
 
@@ -181,18 +186,35 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = print, *,
     """Serve until SIGTERM or SIGINT: the embedded state server, the keeper and `settings.workers` workers.
 
     `announce` is given the URLs once a worker answers. With `stop_state` the embedded state server ends with the
-    last service on this home, its append-only file synced.
+    last service on this home, its append-only file synced. Another service on this home is joined, and told of.
 
     Raises
     ------
     UsageError
-        The address cannot be listened on.
+        The address cannot be listened on, for example because another service of this home has it.
     ServiceUnreachable
         The state server or the workers do not start.
     """
     settings = settings.model_copy(update={"home": settings.home.resolve()})
     configure_logs(settings.home)
-    listening = listen(settings.host, settings.port)
+    with serving_here(settings) as has_others:
+        try:
+            listening = listen(settings.host, settings.port)
+        except UsageError as error:
+            if has_others:
+                raise UsageError(f"{error} {SERVED_ALREADY}") from error
+            raise
+        _serve_on(
+            listening,
+            settings,
+            lambda text: announce(f"{text}\n  {BESIDE}" if has_others else text),
+            stop_state=stop_state,
+        )
+
+
+def _serve_on(
+    listening: socket.socket, settings: ServiceSettings, announce: Callable[[str], None], *, stop_state: bool
+) -> None:  # fmt: skip
     metrics_dir = Path(tempfile.mkdtemp(prefix="pond-metrics-"))
     supervisor = Supervisor(settings, listening, metrics_dir)
     before = {number: signal.signal(number, supervisor.stop) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -37,6 +37,7 @@ from service.records import (
     ContentIn,
     CustomerIn,
     CustomerOut,
+    DamagedOut,
     DecisionOut,
     MergedOut,
     ProductIn,
@@ -116,8 +117,30 @@ class UseCases:
     ) -> Stored:
         """Store full versions of items, by id; every worker's next request sees them."""
         timezone, now = (await self.shop(shop)).timezone, self.clock()
-        rows = [record.row(KEYS[kind], item_id, now, timezone) for item_id, record in records.items()]
+        since = await self._since(shop, kind, list(records), now)
+        rows = [record.row(KEYS[kind], item_id, since[item_id], timezone) for item_id, record in records.items()]
+        for row in rows:
+            # What the release does not know has come with its row, and that must not lie ahead of the clock.
+            if row[c.VALID_FROM] > now and kind is ItemKind.product and not self._trained(shop, kind, row[KEYS[kind]]):
+                row.setdefault("created_at", now)
         return Stored(stored=len(rows), version=await self.state.put_catalogue(shop, kind, rows))
+
+    async def _since(self, shop: str, kind: ItemKind, ids: Sequence[str], now: int) -> dict[str, int]:
+        """Return from when versions told now hold: after those before, even if the clock stepped back since."""
+        found: dict[str, int] = {}
+        for item_id, live in zip(ids, await self.state.catalogue_rows(shop, kind, ids), strict=True):
+            rows = (self._trained(shop, kind, item_id), live.row if live else {})
+            found[item_id] = max(now, *(int(row.get(c.VALID_FROM) or 0) + 1 for row in rows))
+        return found
+
+    def _trained(self, shop: str, kind: ItemKind, item_id: str) -> Mapping[str, Any]:
+        """Return the row of an item that the serving release was trained with, without what is unknown."""
+        if self.sets.release_id(shop) is None:
+            return {}
+        trained = self.sets.of(shop).models.items_of(kind)
+        idx = trained.ids.idx(item_id)
+        row = trained.frame.row(idx, named=True) if idx >= 0 else {}
+        return {name: value for name, value in row.items() if value is not None}
 
     async def get_item(self, shop: str, kind: ItemKind, item_id: str) -> RecordOut:
         """Return an item as it is known now: what came in live, else what the release was trained with."""
@@ -125,19 +148,16 @@ class UseCases:
         live = (await self.state.catalogue_rows(shop, kind, [item_id]))[0]
         if live is not None:
             return RecordOut(id=item_id, source="live", fields=dict(live.row))
-        if self.sets.release_id(shop) is not None:
-            trained = self.sets.of(shop).models.items_of(kind)
-            idx = trained.ids.idx(item_id)
-            if idx >= 0:
-                row = {k: v for k, v in trained.frame.row(idx, named=True).items() if v is not None and k != "idx"}
-                return RecordOut(id=item_id, source="release", fields=row | {KEYS[kind]: item_id})
+        if row := self._trained(shop, kind, item_id):
+            fields = {name: value for name, value in row.items() if name != "idx"}
+            return RecordOut(id=item_id, source="release", fields=fields | {KEYS[kind]: item_id})
         raise NotKept(kind.name)
 
     async def delete_item(self, shop: str, kind: ItemKind, item_id: str) -> Stored:
         """Take an item out of every answer from the next request on; its history stays."""
         known, now = (await self.get_item(shop, kind, item_id)).fields, self.clock()
         ended = {"expires_at": now} if kind is ItemKind.content else {"status": "deleted"}
-        row = dict(known) | {c.VALID_FROM: now} | ended
+        row = dict(known) | {c.VALID_FROM: (await self._since(shop, kind, [item_id], now))[item_id]} | ended
         return Stored(stored=1, version=await self.state.put_catalogue(shop, kind, [row]))
 
     # Customers
@@ -245,17 +265,20 @@ class UseCases:
         )  # fmt: skip
 
     async def list_releases(self, shop: str) -> ReleasesOut:
-        """Return the shop's releases and which of them serves."""
+        """Return the shop's releases, which of them serves, and which cannot be read."""
         store = DirectoryStore((await self.shop(shop)).releases_dir)
-        found, current = await asyncio.to_thread(store.list), store.current_id()
+        found, current = await asyncio.to_thread(store.inspect), store.current_id()
         releases = [
             ReleaseOut(
                 release_id=m.release_id, created_at=iso(m.created_at), as_of=iso(m.as_of), metrics=m.metrics,
                 gates=m.gates, is_current=m.release_id == current,
             )
-            for m in found
+            for m in found.manifests
         ]  # fmt: skip
-        return ReleasesOut(current=current, serving=self.sets.release_id(shop), releases=releases)
+        return ReleasesOut(
+            current=current, serving=self.sets.release_id(shop), releases=releases,
+            damaged=[DamagedOut(release_id=name, why=why) for name, why in found.damaged.items()],
+        )  # fmt: skip
 
     async def audit(self, shop: str, limit: int) -> AuditOut:
         """Return who did what to the shop, newest first."""

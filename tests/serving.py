@@ -27,6 +27,7 @@ from models.release_store import DirectoryStore
 from models.trained import Models
 from service.app import create_app, server_config
 from service.control import ControlPlane, Role
+from service.live_state import now_us
 from service.settings import ServiceSettings
 from service.supervisor import listen
 from tests import worlds
@@ -84,10 +85,10 @@ def open_toy_shop(home: Path, name: str, **settings: Any) -> ToyShop:
 
 
 @contextmanager
-def served(toy: ToyShop) -> Iterator[httpx.Client]:
+def served(toy: ToyShop, clock: Callable[[], int] = now_us) -> Iterator[httpx.Client]:
     """The application on a real port, in a thread of this process; the client carries an admin key."""
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(server_config(create_app(toy.settings)))
+    server = uvicorn.Server(server_config(create_app(toy.settings, clock)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -65,5 +65,5 @@ def revoke(
     session = session_of(ctx)
     name = session.shop(shop).name
     with opened_control(session) as control:
-        control.revoke_key(name, key)
-    session.say(f"{key} is revoked.")
+        is_new = control.revoke_key(name, key)
+    session.say(f"{key} is revoked." if is_new else f"{key} was revoked before; nothing was changed.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from pond.cli.audit import ACTOR
 from pond.cli.data import ShopName
 from pond.cli.session import Session, quiet_mlflow, session_of
 
@@ -32,7 +33,8 @@ def register(app: typer.Typer) -> None:
 
 def export(
     ctx: typer.Context, shop: ShopName, customer: Customer,
-    out: Annotated[Path, typer.Option(help="Where to: a .zip file.")],
+    out: Annotated[Path, typer.Option(help="Where to: a new .zip file.")],
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:  # fmt: skip
     """Write everything that is kept of a customer to one archive that he can read."""
     from features.durable import storage_errors, write_synced
@@ -44,7 +46,16 @@ def export(
         raise UsageError(f"{out.name}: the archive is a zip file; name it {out.stem or 'customer'}.zip.")
     if not out.parent.is_dir():
         raise UsageError(f"There is no directory {out.parent}; create it first.")
-    data = _with_state(session, session.shop(shop), lambda erasing: export_archive(erasing, customer))
+    if out.exists() and not (force and out.is_file()):
+        what = "is a directory" if out.is_dir() else "is there already"
+        raise UsageError(f"{out} {what}; choose a new name{'' if out.is_dir() else ', or say --force'}.")
+
+    async def exported(erasing: "Erasing") -> bytes:
+        data = await export_archive(erasing, customer)
+        erasing.control.record(ACTOR, erasing.shop.name, "customer.export", {})
+        return data
+
+    data = _with_state(session, session.shop(shop), exported)
     with storage_errors(out):
         write_synced(out, data)
     session.say(f"Everything about this customer of {shop} is in {out}.")
@@ -55,6 +66,7 @@ def erase(
     customer: Annotated[
         str, typer.Option("--customer", help="The customer's id; - reads a JSON list of a person's ids from the input.")
     ],
+    receipt: Annotated[str, typer.Option(hidden=True)] = "",  # said by service/eraser.py: this one is audited already
 ) -> None:  # fmt: skip
     """Remove a customer from everything Pond keeps; running it again goes on with what could not be done yet."""
     from features.errors import UsageError
@@ -64,22 +76,25 @@ def erase(
     ids = json.loads(sys.stdin.read()) if customer == "-" else [customer]
     if not isinstance(ids, list) or not ids or not all(isinstance(one, str) and one for one in ids):
         raise UsageError('With `--customer -` the input is a JSON list of the ids of one person, such as ["c1"].')
-    receipt = _with_state(session, opened, lambda erasing: _erase(session, opened, erasing, ids))
-    session.say(f"Erased. Receipt {receipt.id}")
-    for place, count in receipt.counts.items():
+    done = _with_state(session, opened, lambda erasing: _erase(session, erasing, ids, receipt))
+    session.say(f"Erased. Receipt {done.id}")
+    for place, count in done.counts.items():
         session.say(f"  {place}: {count:,}")
 
 
-async def _erase(session: Session, shop: "Shop", erasing: "Erasing", ids: list[str]) -> "Receipt":
+async def _erase(session: Session, erasing: "Erasing", ids: list[str], audited: str) -> "Receipt":
+    """Erase a person; `audited` is the receipt that the audit trail names already, because the service began it."""
     from features.errors import ServiceUnreachable
     from features.person import Person
     from service.erasure import begin, carry_out, person_of
 
     every = list(dict.fromkeys([*await person_of(erasing, ids[0]), *ids]))
-    receipt = await begin(erasing, every, "cli")
+    receipt = await begin(erasing, every, ACTOR)
+    if receipt.id != audited:
+        erasing.control.record(ACTOR, erasing.shop.name, "customer.erase", {"receipt": receipt.id})
     session.remark(f"Receipt {receipt.id}: from now on nothing of this customer is read or taken in.")
     done = await carry_out(erasing, every)
-    in_tracker = await asyncio.to_thread(_forget_in_tracker, session, shop, Person.of(every))
+    in_tracker = await asyncio.to_thread(_forget_in_tracker, session, erasing.shop, Person.of(every))
     counts = dict(done.counts) | ({"in MLflow": in_tracker} if in_tracker else {})
     receipt = erasing.control.receipts.finish(receipt, counts, done=not done.waiting)
     if done.waiting:

@@ -21,14 +21,14 @@ def register(app: typer.Typer) -> None:
 
 
 def releases(ctx: typer.Context, shop: ShopName) -> None:
-    """Show every release of a shop, oldest first, and which one serves."""
+    """Show every release of a shop, oldest first, and which one serves; damaged ones at the end, with the reason."""
     from models.release_store import DirectoryStore
     from pond.cli.tables import moment, table
 
     session = session_of(ctx)
     store = DirectoryStore(session.shop(shop).releases_dir)
-    found, current = store.list(), store.current_id()
-    if not found:
+    found, current = store.inspect(), store.current_id()
+    if not found.manifests and not found.damaged:
         session.say(f"No release of {shop} yet: pond train --shop {shop}")
         return
     rows = [
@@ -37,8 +37,11 @@ def releases(ctx: typer.Context, shop: ShopName) -> None:
             f"{m.counts.get('products', 0):,}", f"{m.counts.get('customers', 0):,}",
             gates_in_short(m.gates),
         )
-        for m in found
+        for m in found.manifests
     ]  # fmt: skip
+    for name, why in found.damaged.items():
+        state = "damaged, named to serve" if name == current else "damaged"
+        rows.append((state, name, "", "", "", "", f"{why}; restore it from a backup or delete it"))
     head = ("", "release", "made (UTC)", "knows until (UTC)", "products", "customers", "gates")
     session.out.print(table(head, rows, right=("products", "customers")))
 

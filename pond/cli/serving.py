@@ -19,7 +19,12 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one; default 8600.")] = None,
 ) -> None:
-    """Serve every shop of this home over HTTP until stopped."""
+    """Serve every shop of this home over HTTP until stopped.
+
+    A home that is served already can be served a second time on another --port,
+    for example to restart without a pause: both answer from the same data, and
+    either may be stopped. On the same port it is refused (exit 2).
+    """
     from service.settings import ServiceSettings
     from service.supervisor import serve as serve_shops
 

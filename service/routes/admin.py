@@ -27,7 +27,7 @@ async def audit(
 
 @router.get("/releases", summary="All releases")
 async def list_releases(worker: AnyWorker, caller: Admin) -> ReleasesOut:
-    """Return all complete releases, oldest first, and which of them serves."""
+    """Return all complete releases, oldest first, which of them serves, and which are damaged."""
     return await worker.cases.list_releases(caller.shop)
 
 

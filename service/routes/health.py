@@ -1,12 +1,13 @@
 """Whether the service lives, whether it can serve, and its counts; no key needed."""
 
 import hmac
+from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from features.errors import PondError
+from features.errors import ContractError, PondError
 from features.shop import open_shop, shop_names
 from models.release_store import DirectoryStore
 from service.access import AnyWorker
@@ -59,18 +60,28 @@ async def ready(request: Request, worker: AnyWorker, response: Response) -> Read
 
 def _of_shop(worker: Worker, shop: str) -> tuple[list[str], list[str]]:
     """Return what keeps a shop from being answered, and what is less than it should be although it is."""
-    refusal = worker.reloader.refusal(shop)
-    if worker.sets.release_id(shop) is not None:
-        why = f"shop {shop}: release {refusal.release_id} was refused, the one before serves" if refusal else ""
-        return [], [why] if why else []
+    refusal, serves = worker.reloader.refusal(shop), worker.sets.release_id(shop) is not None
+    degraded = [f"shop {shop}: release {refusal.release_id} was refused, the one before serves"] if refusal else []
     try:
-        releases = DirectoryStore(open_shop(worker.settings.home, shop).releases_dir)
-        wanted = refusal.release_id if refusal else releases.current_id()
-    except (PondError, OSError):
-        return [f"shop {shop}: its files cannot be read, the log says why"], []
+        opened = open_shop(worker.settings.home, shop)
+        if serves:
+            return [], degraded
+        wanted = refusal.release_id if refusal else DirectoryStore(opened.releases_dir).current_id()
+    except (PondError, OSError) as error:
+        why = f"shop {shop}: {_in_words(error)}"
+        return ([], [*degraded, f"{why} Until then it serves as before"]) if serves else ([why], [])
     if wanted:
         return [f"shop {shop}: release {wanted} cannot be used"], []
     return [], [f"shop {shop}: no release is promoted"]
+
+
+def _in_words(error: PondError | OSError) -> str:
+    """Say what is wrong with a shop's files, without a path of this machine."""
+    if not isinstance(error, ContractError):
+        return "its files cannot be read, the log says why."
+    name = Path(error.table).name
+    said = f"{error.column} {error.rule}" if error.column else error.rule
+    return f"{name}: {said.replace(error.table, name)}"
 
 
 def _without_names(lines: list[str]) -> list[str]:

@@ -104,6 +104,14 @@ def recommend(client, customer):
     return client.post("/v1/recommend", json={"customer_id": customer, "scene": "rebuy", "k": 3})
 
 
+def assert_audited_once(client, receipt):
+    """As asked by whose key; the command that the service started for it is not another one."""
+    entries = client.get("/v1/admin/audit").json()["entries"]
+    (row,) = [entry for entry in entries if entry["action"] == "customer.erase"]
+    assert row["details"] == {"receipt": receipt}
+    assert row["actor"] in client.headers["Authorization"]
+
+
 def test_a_customer_erased_over_http_is_nowhere_while_the_service_goes_on(shop, home, service, capsys):
     with httpx.Client(base_url=service, headers=key(home, "admin", capsys), timeout=60) as client:
         assert recommend(client, BY_HTTP).status_code == 200
@@ -146,6 +154,7 @@ def test_a_customer_erased_over_http_is_nowhere_while_the_service_goes_on(shop, 
         assert traces_of(BY_HTTP, home) == []
         assert receipt["counts"]["releases"] == 2
         assert receipt["counts"]["in MLflow"] == 2
+        assert_audited_once(client, receipt["receipt"])
 
         # Nothing brings the person back: a retry, the old file, the release before.
         assert client.post("/v1/events", json={"events": [sent[0]]}).json()["results"][0]["result"] == "erased"
@@ -157,8 +166,7 @@ def test_a_customer_erased_over_http_is_nowhere_while_the_service_goes_on(shop, 
         before = DirectoryStore(home / "shops/tea/releases").current_id()
         assert client.post("/v1/admin/releases/rollback").json()["current"] not in (before, "")
         assert recommend(client, BY_HTTP).status_code == 200
-        shown = recommend(client, MEMBERS[6]).json()
-        assert shown["items"]
+        assert recommend(client, MEMBERS[6]).json()["items"]
     assert traces_of(BY_HTTP, home) == []
     assert BY_HTTP not in (home.parent / "log").read_text()
 
@@ -183,3 +191,22 @@ def test_a_customer_erased_by_the_command_without_a_service_is_nowhere(shop, hom
         assert main(["promote", release, *at]) == 0
         assert main(["recommend", *at, "--scene", "rebuy", "--k", "3", "--customers", "all", "--out", str(out)]) == 0
     assert traces_of(BY_COMMAND, home) == []
+
+
+def test_one_erasure_after_the_other_leaves_two_releases_and_nobody_of_them(home):
+    store = DirectoryStore(home / "shops/tea/releases")
+    gone = MEMBERS[20:23]
+    for number, who in enumerate(gone, 1):
+        assert traces_of(who, home)
+        before = {m.release_id for m in store.list()}
+        done = subprocess.run(
+            [sys.executable, "-m", "pond.cli.main", "erase", "--shop", "tea", "--customer", who, "--home", str(home)],
+            capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert [one for one in gone[:number] if traces_of(one, home)] == []
+        after = {m.release_id for m in store.list()}
+        assert (len(after), after & before) == (2, set())
+        assert store.current_id() in after
+    for one in (m.release_id for m in store.list()):
+        assert set(MEMBERS[23:]) <= set(store.load(one).models.customers.ids.texts)

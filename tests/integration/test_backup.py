@@ -155,6 +155,53 @@ def test_a_backup_is_never_written_over_something_nor_into_its_home(kept, tmp_pa
         restore(toy.settings.model_copy(update={"home": tmp_path / "h"}), tmp_path / "none", now_us(), quiet)
 
 
+@pytest.mark.parametrize("name", ["b.zip", "b.tar.gz", "b.TGZ", "b.Tar"])
+def test_a_backup_is_not_named_like_what_it_is_not(kept, tmp_path, name):
+    _, toy, _ = kept
+    with pytest.raises(UsageError, match=rf"^{name}: a backup is a directory, or one file whose name ends in \.tar"):
+        back_up(toy.settings, tmp_path / name, None, now_us(), quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backup_makes_no_directories_above_it_and_goes_into_an_empty_one(kept, tmp_path):
+    _, toy, _ = kept
+    with pytest.raises(UsageError, match=r"There is no directory .*/nowhere; create it first"):
+        back_up(toy.settings, tmp_path / "nowhere" / "b", None, now_us(), quiet)
+    assert list(tmp_path.iterdir()) == []
+    for name in ("there", "there.tar"):
+        (tmp_path / name).mkdir()
+    back_up(toy.settings, tmp_path / "there", None, now_us(), quiet)
+    with pytest.raises(UsageError, match=r"there\.tar is there already"):
+        back_up(toy.settings, tmp_path / "there.tar", None, now_us(), quiet)
+
+
+def test_what_is_no_backup_is_said_to_be_none_by_the_name_that_was_given(kept, tmp_path):
+    root, toy, _ = kept
+    settings = toy.settings.model_copy(update={"home": tmp_path / "new" / "home"})
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("x")
+    (tmp_path / "text.tar").write_text("x")
+    with tarfile.open(tmp_path / "other.tar", "w") as tar:
+        tar.add(tmp_path / "folder" / "notes.txt", "notes.txt")
+    release = root / "whole" / "home" / "shops" / "toy" / "releases" / "r1"  # it has a manifest.json too
+    for given in (tmp_path / "folder", tmp_path / "text.tar", tmp_path / "other.tar", release, root / "home"):
+        with pytest.raises(UsageError) as refused:
+            restore(settings, given, now_us(), quiet)
+        assert str(refused.value) == f"{given} holds no Pond backup; give what `pond backup` wrote."
+    assert not settings.home.exists()
+    assert [p.name for p in tmp_path.rglob(".*")] == []
+
+
+def test_a_damaged_backup_does_not_send_for_itself(kept, tmp_path):
+    root, toy, _ = kept
+    shutil.copytree(root / "whole", tmp_path / "copy")
+    (tmp_path / "copy" / "manifest.json").unlink()
+    with pytest.raises(ArtifactCorrupt) as refused:
+        restore(toy.settings.model_copy(update={"home": tmp_path / "home"}), tmp_path / "copy", now_us(), quiet)
+    assert str(refused.value).startswith("manifest.json: is missing; this backup is damaged")
+    assert str(tmp_path) not in str(refused.value)
+
+
 def test_a_backup_of_a_newer_pond_and_one_that_would_leave_its_place_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "FORMAT", 99)
     with archive.written(tmp_path / "newer") as (_, finish):

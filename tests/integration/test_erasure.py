@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import zipfile
 from contextlib import asynccontextmanager
 
@@ -126,6 +127,15 @@ async def erase(erasing, customer=WHO):
     receipt = await begin(erasing, ids, "test")
     done = await carry_out(erasing, ids)
     return erasing.control.receipts.finish(receipt, done.counts, done=not done.waiting), done
+
+
+def audited(toy):
+    """What the audit trail says, newest first."""
+    control = ControlPlane.open(toy.settings)
+    try:
+        return [(row.actor, row.action, dict(row.details)) for row in control.audit("toy")]
+    finally:
+        control.close()
 
 
 def roots_of(toy, folder):
@@ -256,6 +266,35 @@ def test_an_erasure_that_was_interrupted_goes_on_where_it_is_run_again(toy, mode
     assert (third.id, third.done_at, done.counts) == (receipt.id, receipt.done_at, {})
 
 
+@pytest.mark.parametrize("step", ["supersede", "remove"])
+@pytest.mark.parametrize(("then", "kept"), [("tea-3", ["r1-e1", "r2-e1"]), ("tea-1", ["r1-e2", "r2-e1"])])
+def test_an_erasure_killed_between_a_revision_and_the_end_of_its_release_leaves_no_spare_one(
+    toy, models, monkeypatch, step, then, kept
+):
+    """Run again, or followed by another person's, who finds the first one half gone."""
+    for release_id in ("r1", "r2"):
+        toy.publish(models, release_id)
+
+    class Killed(BaseException):
+        """Nothing of ours handles it."""
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(toy.releases), step, killed)
+        with pytest.raises(Killed):
+            run(toy, lambda erasing: erase(erasing, "tea-3"))
+    assert "r1-e1" in [m.release_id for m in toy.releases.list()]
+    (receipt, done) = run(toy, lambda erasing: erase(erasing, then))
+    assert (receipt.state, done.waiting) == ("done", ())
+    if step == "remove" and then == "tea-1":
+        kept = ["r1-e2", "r2-e2"]  # both had their revisions already
+    assert sorted(m.release_id for m in toy.releases.list()) == kept
+    assert toy.releases.current_id() == kept[1]
+    assert traces_of("tea-3", toy.shop.releases_dir) == traces_of(then, toy.shop.releases_dir) == []
+
+
 def test_identities_of_one_person_are_erased_together(toy):
     phone = "phone-8613800000001"
 
@@ -341,14 +380,35 @@ def test_the_commands_say_what_they_did_and_refuse_who_is_not_known(toy, models,
     home = ["--home", str(toy.settings.home)]
     assert main(["export", "--shop", "toy", "--customer", WHO, "--out", str(tmp_path / "a.zip"), *home]) == 0
     assert zipfile.is_zipfile(tmp_path / "a.zip")
+    assert audited(toy) == [("cli", "customer.export", {})]
     for command in (["export", "--out", str(tmp_path / "b.zip")], ["erase"]):
         assert main([*command, "--shop", "toy", "--customer", "nobody-at-all", *home]) == 2
     assert "No such customer is kept here" in capsys.readouterr().err
+    assert len(audited(toy)) == 1
     assert main(["erase", "--shop", "toy", "--customer", WHO, *home]) == 0
-    assert "rows of events: 4" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "rows of events: 4" in said
+    receipt = re.search(r"Receipt (e\w+)", said)[1]
+    assert audited(toy)[0] == ("cli", "customer.erase", {"receipt": receipt})
     assert main(["export", "--shop", "toy", "--customer", WHO, "--out", str(tmp_path / "b.zip"), *home]) == 2
     assert traces_of(WHO, roots_of(toy, folder)) == []
     assert len(read_erased(toy.shop).digests) == 1
+
+
+def test_an_archive_is_not_written_over_a_file_unless_that_is_said(toy, tmp_path, capsys):
+    write_files(toy)
+    out = tmp_path / "a.zip"
+    words = ["export", "--shop", "toy", "--customer", WHO, "--home", str(toy.settings.home), "--out", str(out)]
+    out.write_text("of another customer")
+    assert main(words) == 2
+    assert f"{out} is there already; choose a new name, or say --force." in capsys.readouterr().err
+    assert (out.read_text(), audited(toy)) == ("of another customer", [])
+    assert main([*words, "--force"]) == 0
+    assert zipfile.is_zipfile(out)
+    out.unlink()
+    out.mkdir()
+    assert main([*words, "--force"]) == 2
+    assert f"{out} is a directory; choose a new name." in capsys.readouterr().err
 
 
 def test_a_short_id_takes_nothing_from_others_that_only_looks_like_it(toy):

@@ -8,6 +8,8 @@ from features.columns import EventKind, ItemKind
 from features.erasure import NOBODY_ERASED, Erased, digest_of
 from features.errors import UsageError
 from features.lake import Lake
+from features.lake_rewrite import rewrite_without
+from features.person import Person
 from features.watermarks import watermarks
 from service.compaction import tidied
 from service.journal import partition_of
@@ -222,6 +224,28 @@ def test_tombstones_aliases_and_fields_of_others_stay(world, shop):
         assert (await w.state.read(shop, "c1")).status.value == "gone"
         assert (await w.state.read(shop, "phone")).customer_id == "c2"
         assert (await w.state.append_events(shop, [view("again", "c1")]))[0].outcome == "rejected"
+
+    world(story)
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_after_an_erasure_the_others_tails_are_made_again_as_they_were(world, shop, is_compacted):
+    async def story(w):
+        marks = [{}]
+        for n in range(3):
+            await live(w.state, shop, first=n * 40)
+            await w.drain.run()
+            marks.append(watermarks(w.lake.commits("events")))
+        if is_compacted:
+            assert tidied(w.lake, TABLES, marks, most_parts=1).merged > 6
+        await forget(w.state, shop, ["c1"])
+        for table in TABLES:
+            rewrite_without(w.lake, table, Person.of(["c1"]), fence=True)
+        before = [await answers(w.state, shop, mark) for mark in marks]
+        assert [len(one["c2"][3]) for one in before] == sorted({len(one["c2"][3]) for one in before}, reverse=True)
+        await w.lose()
+        await w.rebuild(marks, marks[-1], erased=Erased(shop, b"", frozenset([digest_of(b"", shop, "c1")])))
+        assert [await answers(w.state, shop, mark) for mark in marks] == before
 
     world(story)
 

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from models.slate import Request
+from pond.cli.main import main
 from service.control import Role
 from tests import serving, worlds
 
@@ -110,6 +111,30 @@ def test_stock_and_status_hold_on_the_very_next_request(client):
     assert "bread" not in ids(recommend(client, "nobody", scene="popular", k=15))
     client.post("/v1/products/batch", json={"products": [told | {"id": "bread", "stock": 1}]})
     assert "bread" in ids(recommend(client, "nobody", scene="popular"))
+
+
+def test_what_is_told_of_a_product_holds_although_the_clock_stepped_back(tmp_path, state_server, shop, models):
+    toy = serving.open_toy_shop(tmp_path, shop, redis_url=state_server.url)
+    toy.publish(models, "r1")  # trained with a row of tea-new that holds from day 35
+    day = [41.0]
+    with serving.served(toy, lambda: worlds.day(day[0])) as client:
+        is_shown = lambda name: name in ids(recommend(client, "nobody", k=3, pins=[name]))  # noqa: E731
+        assert is_shown("tea-new")
+        for told in ({"product_id": "bread", "stock": 5}, {"product_id": "fresh", "title": "new"}):
+            client.put(f"/v1/products/{told.pop('product_id')}", json=told)
+        day[0] = 34.5  # before everything that was said until now
+        for stock, wanted in ((0, False), (2, True), (0, False)):
+            for name in ("tea-new", "bread", "fresh"):
+                assert client.put(f"/v1/products/{name}", json={"stock": stock}).status_code == 200
+                assert is_shown(name) == wanted, (name, stock)
+        client.put("/v1/products/tea-new", json={"stock": 2})
+        assert is_shown("tea-new")
+        client.delete("/v1/products/tea-new")
+        assert not is_shown("tea-new")
+        held = [client.get(f"/v1/products/{name}").json()["fields"] for name in ("tea-new", "bread", "fresh")]
+    # The lake tells versions apart by their moments: the next training must find what was said last.
+    assert held[0]["valid_from"] > worlds.day(35)
+    assert all(fields["valid_from"] > worlds.day(41) for fields in held[1:])
 
 
 def test_a_product_published_this_moment_reaches_the_right_customers_until_it_is_withdrawn(client):
@@ -266,6 +291,31 @@ def test_headers_health_metrics_and_documentation(client):
             assert told.get("description") or name in ("HTTPValidationError", "ValidationError"), f"{name}.{field}"
 
 
+def test_a_broken_pond_toml_is_told_by_health_while_the_shop_serves_on(client, toy_shop, tmp_path, state_server):
+    file = toy_shop.shop.config_file
+    written = file.read_text()
+    ready = lambda: client.get("/health/ready").json()  # noqa: E731
+    fresh = serving.open_toy_shop(tmp_path, "fresh", redis_url=state_server.url)
+    fresh.shop.config_file.write_text(fresh.shop.config_file.read_text() + 'low_stock = "a few"\n')
+    try:
+        for line, said in (("low_stock = -3", "pond.toml: shop.low_stock is a number from 0"),
+                           ("low_stock = ", "pond.toml: is not valid TOML")):  # fmt: skip
+            file.write_text(f"{written}{line}\n")
+            assert recommend(client, "tea-1")["items"]
+            (why,) = ready()["degraded"]
+            assert why.startswith(f"shop toy: {said}")
+            assert why.endswith("Until then it serves as before")
+            assert str(tmp_path.parent) not in why
+            assert client.get("/health/ready").status_code == 200
+    finally:
+        file.write_text(written)
+    assert ready() == {"ready": True, "missing": [], "degraded": []}
+    with serving.served(fresh) as other:  # what never was readable cannot serve, and says as plainly why
+        answer = other.get("/health/ready")
+        assert (answer.status_code, answer.json()["ready"]) == (503, False)
+        assert answer.json()["missing"][0].startswith("shop fresh: pond.toml: shop.low_stock is a number")
+
+
 def test_contents_and_bundles_are_kept(client):
     client.put("/v1/contents/c1", json={"title": "How to brew", "product_ids": ["tea1"], "starts_at": "2025-01-01"})
     got = client.get("/v1/contents/c1").json()
@@ -305,7 +355,32 @@ def test_releases_are_promoted_rolled_back_and_refused_when_damaged(client, toy_
     shutil.rmtree(toy_shop.shop.releases_dir / "r3")
     listed = client.get("/v1/admin/releases").json()
     assert [r["release_id"] for r in listed["releases"]] == ["r1", "r2"]
-    assert listed["serving"] == "r2"
+    assert (listed["serving"], listed["damaged"]) == ("r2", [])
+
+
+def test_a_damaged_manifest_is_listed_with_its_reason_and_hides_no_other_release(client, toy_shop, capsys):
+    whole = toy_shop.shop.releases_dir / "r1"
+    for name, text in (("bad-1", "{"), ("bad-2", None), ("bad-3", (whole / "manifest.json").read_text())):
+        shutil.copytree(whole, toy_shop.shop.releases_dir / name)
+        path = toy_shop.shop.releases_dir / name / "manifest.json"
+        path.unlink() if text is None else path.write_text(text)
+    wanted = {
+        "bad-1": "its manifest.json is not a manifest (JSONDecodeError)", "bad-2": "it has no manifest.json",
+        "bad-3": "its manifest.json is the manifest of another release, r1",
+    }  # fmt: skip
+    try:
+        for listed in (client.get("/v1/admin/releases"), client.post("/v1/admin/releases/r2/promote")):
+            assert {one["release_id"]: one["why"] for one in listed.json()["damaged"]} == wanted
+            assert {"r1", "r2"} <= {one["release_id"] for one in listed.json()["releases"]}
+        assert main(["releases", "--shop", "toy", "--home", str(toy_shop.settings.home)]) == 0
+        said = capsys.readouterr().out
+        lines = [" ".join(line.split()) for line in said.splitlines()]
+        assert [f"damaged {name}" for name in wanted if not any(f"damaged {name} " in line for line in lines)] == []
+        assert " r1 " in said
+        assert "serves r2" in " ".join(said.split())
+    finally:
+        for name in wanted:
+            shutil.rmtree(toy_shop.shop.releases_dir / name)
 
 
 def test_a_shop_without_a_release_or_without_products_says_so(tmp_path, state_server, shop):

@@ -12,9 +12,11 @@ from features.erasure import Erased, digest_of, erased_customers, read_erased, w
 from features.errors import ArtifactCorrupt, LakeRewritten
 from features.lake import Lake
 from features.lake_rewrite import rewrite_without
+from features.lineage import lineage, of_parts, states
 from features.person import Person
 from features.scrub import scrub_file
 from features.shop import create_shop
+from features.watermarks import Watermark, watermarks
 from tests import worlds
 
 WHO = "customer-00042"
@@ -108,6 +110,35 @@ def test_a_rewrite_keeps_the_others_in_order_and_deletes_the_old_files(tmp_path)
     assert lake.commits("consents")[0].meta["journal"] == {"0": ["e", "1-1", "1-9"]}
     assert lake.append("consents", frame(row("dan"))).number == 5
     assert lake.rows("consents") == 4
+
+
+def test_a_rewrite_keeps_for_every_row_from_where_in_the_journal_it_came(tmp_path):
+    """A live tail is rebuilt from what lies above a release's watermark, so no row may change sides."""
+    lake, people = Lake(tmp_path), ("ann", WHO, "bob")
+    spans = {name: {"3": ("E", f"{n}0-0", f"{n}9-0")} for n, name in enumerate(("d0", "d1", "d2", "d3"))} | {"file": {}}
+
+    def told(name, *who):
+        meta = {"journal": {p: list(span) for p, span in spans[name].items()}} if spans[name] else {}
+        lake.append("consents", frame(*(row(one, purpose=name) for one in who)), meta=meta)
+
+    def merged(made):
+        known = lineage(lake.since_base("consents"))
+        return states({name: of_parts(group, known) for name, group in made.items()})
+
+    told("d0", *people)
+    told("d1", WHO)
+    told("file", *people)
+    told("d2", WHO, "bob", "ann")
+    assert lake.compact("consents", merged)
+    told("d3", "ann", "bob")
+    for gone, left in ((WHO, 2), ("bob", 1)):
+        assert rewrite_without(lake, "consents", Person.of([gone]), fence=True).removed
+        known, parts = lineage(lake.since_base("consents")), lake.parts("consents")
+        found = [(one.rows, one.ranges) for part in parts for one in known[part.name]]
+        assert found == [(left, spans[name]) for name in ("d0", "file", "d2", "d3")]
+        rows = lake.scan("consents").collect()
+        assert rows["purpose"].to_list() == [name for name in ("d0", "file", "d2", "d3") for _ in range(left)]
+    assert watermarks(lake.commits("consents")) == {"3": Watermark("E", "39-0")}
 
 
 def test_a_rewrite_commits_for_the_fence_even_when_nothing_is_to_be_removed(tmp_path):

@@ -1,5 +1,7 @@
 """A release without a customer: what takes its place, what is left of him in its files, what others are answered."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -19,13 +21,18 @@ WHO = "hermit-顾客-0001"
 
 
 @pytest.fixture(scope="module")
-def models():
+def dataset():
     rows = [(f"{t}-{who}", f"{t}{i}", 10 + who + i) for t in ("tea", "mud") for who in range(4) for i in range(4)
             if i != who]  # fmt: skip
     rows += [(WHO, "cave", day) for day in (3, 5, 9)]
+    rows += [(who, "content:film", 4 + n, "view") for n, who in enumerate((WHO, WHO, "tea-0", "mud-1"))]
     people = [{"customer_id": WHO, "attributes": '{"nickname": "the one of the cave", "region": "hill"}'}]
     people += [{"customer_id": f"tea-{n}", "attributes": '{"region": "hill"}', "inviter_id": WHO} for n in range(4)]
-    dataset = worlds.world(rows, customers=people, products=[{"product_id": f"tea{i}"} for i in range(4)], as_of=40)
+    return worlds.world(rows, customers=people, products=[{"product_id": f"tea{i}"} for i in range(4)], as_of=40)
+
+
+@pytest.fixture(scope="module")
+def models(dataset):
     config = validated_pipeline_config({}, "test")
     fitted = {n: SOURCES[n].fit(dataset, config.source(n), np.random.default_rng(0)) for n in SOURCES}
     return Models.of(dataset, config, fitted)
@@ -61,6 +68,22 @@ def test_a_revision_takes_the_place_of_its_release_and_nothing_of_the_customer_i
     assert traces_of(WHO, store.root / "r2-e1") == []
     assert traces_of("the one of the cave", store.root / "r2-e1") == []
     assert traces_of("hill", store.root / "r2-e1")  # what others are, too
+
+
+def test_a_revision_counts_who_and_what_is_left(store, dataset, models):
+    facts = {"release_id": "r3", "shop": "toy", "created_at": 1, "dataset_digest": "d", "counts": dataset.counts}
+    store.publish("r3", lambda path: write_release(models, path, facts))
+    old = replace(models, other_histories={})  # of a release made before it kept them
+    store.publish("r4", lambda path: write_release(old, path, facts | {"release_id": "r4"}))
+    said = [dict(read_manifest(store.root / one).counts) for one in ("r3", revise(store, "r3", [WHO]),
+                                                                     revise(store, "r3-e1", ["tea-0"]))]  # fmt: skip
+    assert [one["customers"] for one in said] == [9, 8, 7]
+    assert [one["purchases"] for one in said] == [one["product_events"] for one in said] == [27, 24, 21]
+    assert {one["products"] for one in said} == {len(dataset.products)}
+    assert [one["content_events"] for one in said] == [4, 2, 1]
+    assert read_manifest(store.root / revise(store, "r4", [WHO])).counts.keys() == said[0].keys() - {
+        "content_events", "bundle_events"
+    }  # fmt: skip
 
 
 def test_everybody_else_is_answered_as_before(store, models):

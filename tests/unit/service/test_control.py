@@ -86,6 +86,14 @@ def test_keys_are_listed_and_changes_audited(control):
         control.revoke_key("t", second)
 
 
+def test_a_key_that_is_revoked_again_keeps_its_moment_and_its_one_row_in_the_audit(control):
+    key = control.create_key("s", Role.backend).split("_")[1]
+    assert control.revoke_key("s", key)
+    before = control.list_keys("s"), control.audit("s")
+    assert not control.revoke_key("s", key)
+    assert (control.list_keys("s"), control.audit("s")) == before
+
+
 def test_a_recorded_action_is_found_again(control):
     control.record("cli", "s", "release.promote", {"release": "r1"})
     assert (control.audit("s")[0].action, control.audit("s")[0].details) == ("release.promote", {"release": "r1"})
