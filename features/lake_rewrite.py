@@ -15,8 +15,9 @@ from typing import Final
 
 import polars as pl
 
+from features.commits import Part
 from features.durable import storage_errors, sync_directory
-from features.lake import Lake, Part
+from features.lake import Lake
 from features.lineage import Segment, lineage, narrowed, of_parts, states
 from features.person import Person
 

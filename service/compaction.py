@@ -1,15 +1,20 @@
-"""Compaction: many small drains leave many small parts; they are merged, and swept when nobody can be reading them."""
+"""Compaction: many small drains leave many small parts and a long log (docs/adr/0015).
+
+Parts are merged, the log is cut, and what nobody can be reading any more is swept.
+"""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from features.lake import Lake, Part
+from features.commits import Part, visible
+from features.lake import Lake
 from features.lineage import coalesced, lineage, of_parts, states
 from features.watermarks import Watermark
 
 MOST_PARTS: Final = 64  # a table with more small parts than this is merged
+MOST_COMMITS: Final = 256  # after so many, one states what there is also when there is nothing to merge
 TRAINING_MS: Final = 3_600_000  # a training that runs now began no longer ago: its watermark is still told apart
 
 
@@ -30,18 +35,19 @@ def tidied(
     """
     merged = swept = 0
     for table in tables:
-        if len(lake.parts(table)) > most_parts:
-            merged += _compacted(lake, table, releases)
+        commits = lake.since_base(table)
+        if len(visible(commits)) > most_parts or len(commits) > MOST_COMMITS:
+            merged += _compacted(lake, table, releases, restate=len(commits) > MOST_COMMITS)
         swept += len(lake.sweep(table))
     return Tidied(merged, swept)
 
 
-def _compacted(lake: Lake, table: str, releases: Sequence[Mapping[str, Watermark]]) -> int:
+def _compacted(lake: Lake, table: str, releases: Sequence[Mapping[str, Watermark]], *, restate: bool) -> int:
     before_ms = time.time_ns() // 1_000_000 - TRAINING_MS
 
     def describe(made: Mapping[str, tuple[Part, ...]]) -> Mapping[str, Any]:
         known = lineage(lake.since_base(table))
         return states({name: coalesced(of_parts(group, known), releases, before_ms) for name, group in made.items()})
 
-    commit = lake.compact(table, describe)
+    commit = lake.compact(table, describe, restate=restate)
     return len(commit.removed) if commit else 0

@@ -17,9 +17,9 @@ from typing import Any, Final, TypeAlias
 
 from features import columns as c
 from features.columns import EventKind, ItemKind
+from features.commits import visible
 from features.erasure import NOBODY_ERASED, Erased
 from features.errors import UsageError
-from features.lake import visible
 from features.lineage import lineage, of_parts
 from service.journal import (
     CATALOGUE,
