@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from features.durable import storage_errors, sync_directory, write_synced
 from features.errors import ArtifactCorrupt, ReleaseError
@@ -29,6 +29,7 @@ CUT: Final = "cut"  # in a commit's meta: commits up to this number may be gone
 TRIES: Final = 8  # looks at a log that others write to, before what is missing is called damage
 PAUSE_S: Final = 0.005
 R = TypeVar("R")
+_Mark: TypeAlias = tuple[int, int, int]  # inode, size and time of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,16 @@ class Commit:
         return self.base > 0 and UPTO in self.meta
 
 
-@dataclass(frozen=True, slots=True)
 class CommitLog:
-    """The log of the table below `directory`, whose contract has `format_version`."""
+    """The log of the table below `directory`, whose contract has `format_version`.
 
-    directory: Path
-    format_version: int
+    A commit that was read is kept in memory while its file is the same one, down to the newest base: a keeper that
+    looks every second would else read minutes of commits each time.
+    """
+
+    def __init__(self, directory: Path, format_version: int) -> None:
+        self.directory, self.format_version = directory, format_version
+        self._known: dict[int, tuple[_Mark, Commit]] = {}
 
     @property
     def folder(self) -> Path:
@@ -103,7 +108,12 @@ class CommitLog:
 
     def newest(self, until: Callable[[Commit], bool]) -> list[Commit]:
         """Return the newest commits back to the one that `until` says yes to, or all there are, oldest first."""
-        return self._settled(lambda: self._newest(until))
+        found = self._settled(lambda: self._newest(until))
+        base = max((commit.number for commit in found if commit.base), default=0)
+        for number in list(self._known):
+            if number < base:
+                self._known.pop(number, None)
+        return found
 
     def above(self, after: int) -> list[Commit]:
         """Return the commits above a number, oldest first; where some of these were cut, from the statement on."""
@@ -175,6 +185,10 @@ class CommitLog:
         try:
             if path.is_symlink() or path.parent.is_symlink() or path.parent.parent.is_symlink():
                 raise ArtifactCorrupt(str(path), "is reached by a link")
+            found = path.stat()
+            mark, known = (found.st_ino, found.st_size, found.st_mtime_ns), self._known.get(number)
+            if known is not None and known[0] == mark:
+                return known[1]
             text = path.read_text("utf-8")
             body = json.loads(text)["commit"]
             if text != commit_text(body) or body["number"] != number:
@@ -190,6 +204,7 @@ class CommitLog:
             raise ArtifactCorrupt(str(path), f"cannot be read ({type(error).__name__})") from error
         if newer:
             raise ReleaseError(f"{path} was written by a newer Pond; upgrade Pond to read it.")
+        self._known[number] = (mark, commit)
         return commit
 
     def _newest(self, until: Callable[[Commit], bool]) -> list[Commit]:

@@ -80,6 +80,7 @@ class Lake:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._verified: set[str] = set()
+        self._logs: dict[str, CommitLog] = {}
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Return all committed rows, in the order of commits, with exactly the columns and types of the contract.
@@ -236,7 +237,9 @@ class Lake:
         return self.write_part(table, frame)
 
     def _log(self, table: str) -> CommitLog:
-        return CommitLog(self.root / table, table_named(table).format_version)
+        if table not in self._logs:
+            self._logs[table] = CommitLog(self.root / table, table_named(table).format_version)
+        return self._logs[table]
 
     def _verify(self, table: str, part: Part) -> Path:
         path = self.root / table / part.name

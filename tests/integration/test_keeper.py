@@ -393,6 +393,30 @@ def test_a_last_drain_needs_no_election(world, shop, state_server, state_setting
     world(story)
 
 
+def test_drains_go_on_where_they_were_after_the_log_was_cut(world, shop, monkeypatch):
+    monkeypatch.setattr("service.compaction.MOST_COMMITS", 3)
+
+    async def story(state, drain, lake):
+        keeper, idle = drain(), drain()
+        await fill(state, shop)
+        await idle.run()
+        for n in range(12):
+            await fill(state, shop, first=100 * (n + 1), n=5)
+            await keeper.run()
+            told, before = watermarks(lake.commits("events")), counts(lake)
+            tidied(lake, TABLES, [], most_parts=100, unseen_s=-1)
+            assert (watermarks(Lake(lake.root).commits("events")), counts(lake)) == (told, before)
+        await fill(state, shop, first=2_000, n=5)
+        for one in (drain(Lake(lake.root)), idle, keeper):  # a new one, and two that knew the log as it was
+            await one.run()
+        assert ids(lake) == sorted({f"e{i:03}" for n in range(13) for i in range(100 * n, 100 * n + 5)}
+                                   | {f"e{i:03}" for i in [*range(60), *range(2_000, 2_005)]})  # fmt: skip
+        for table in TABLES:
+            assert len(list((lake.root / table / "_log").glob("*.json"))) <= 9
+
+    world(story)
+
+
 def test_many_small_drains_are_merged_and_no_reader_is_hurt(world, shop):
     async def story(state, drain, lake):
         keeper = drain()
