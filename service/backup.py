@@ -25,8 +25,8 @@ from features.shop import Shop, list_shops, open_shop
 from models.release import MANIFEST as RELEASE_MANIFEST
 from models.release_store import POINTER
 from service.archive import Writing, opened, written
+from service.drain import TABLES, Drain
 from service.guardian import in_use, start_or_join, stop
-from service.keeper import TABLES, Drain
 from service.settings import ServiceSettings
 from service.state_client import connect
 from service.upkeep import WRITE_MS, rebuild_live

@@ -23,10 +23,10 @@ from features.shop import Shop
 from models.release import load_release
 from models.release_store import DirectoryStore
 from service.control import ControlPlane
+from service.drain import TABLES as JOURNAL_TABLES
+from service.drain import Drain
 from service.files_of import LOCK, FilesOf
 from service.journal import EntryType
-from service.keeper import TABLES as JOURNAL_TABLES
-from service.keeper import Drain
 from service.live_erasure import aliases_of, clean_profiles, forget, mentions, remove_entries
 from service.live_state import LiveState
 from service.problems import NotKept

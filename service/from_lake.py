@@ -28,9 +28,9 @@ from models.artifact import load_value
 from models.release_store import DirectoryStore
 from models.trained import EntityTable
 from service.control import key_of_erasures
+from service.drain import Drain
 from service.guardian import StateServer, in_use, start_or_join, stop
 from service.journal import all_partitions
-from service.keeper import Drain
 from service.live_state import LiveState, partition_prefix
 from service.merges import MergeOutcome, Merges
 from service.settings import ServiceSettings

@@ -7,8 +7,8 @@ from typing import Final, TypeAlias
 
 from features.lake import Lake
 from features.watermarks import Watermark, lives
+from service.drain import TABLES
 from service.journal import ZERO, all_partitions, id_key
-from service.keeper import TABLES
 
 FORMER: Final = "0-1"  # the id of rows from an earlier life: before every id of this one
 Marks: TypeAlias = Mapping[str, Watermark]

@@ -23,13 +23,13 @@ from pond.cli.session import Session
 from service.control import ControlPlane
 from service.customer_state import Decision, Status
 from service.decide import Command, Decider
+from service.drain import Drain, Moved
 from service.eraser import Resumption
 from service.erasure import Erasing, begin, carry_out, end, person_of
 from service.export import export_archive
 from service.from_lake import LakeWords
 from service.guardian import start_or_join, stop
 from service.journal import partition_of
-from service.keeper import Drain, Moved
 from service.live_erasure import forget, restore_tombstones
 from service.live_state import LiveState, mint_decision_id, now_us, partition_prefix
 from service.observe import Metrics

@@ -10,8 +10,9 @@ from features.lake import Lake
 from features.lineage import lineage
 from features.watermarks import watermarks
 from service.compaction import tidied
+from service.drain import TABLES, Drain, Fenced
 from service.journal import lowest, partition_of
-from service.keeper import TABLES, Drain, Election, Fenced, Kept, run_keeper
+from service.keeper import Election, Kept, run_keeper
 from service.live_state import partition_prefix
 from tests.conformance.live_state import DAY, decision, now_us, opened, view
 
@@ -341,7 +342,7 @@ def test_a_busy_shop_lets_the_others_be_drained(world, shop, monkeypatch):
     """One run takes what stood there; a keeper renews its lease between the commits of a long one."""
 
     async def story(state, drain, lake):
-        monkeypatch.setattr("service.keeper.BATCH", 10)
+        monkeypatch.setattr("service.drain.BATCH", 10)
         await state.append_events(shop, [view(f"e{j}", "c1") for j in range(35)])
         asked = []
 

@@ -10,8 +10,8 @@ from features.errors import UsageError
 from features.lake import Lake
 from features.watermarks import watermarks
 from service.compaction import tidied
+from service.drain import TABLES, Drain
 from service.journal import partition_of
-from service.keeper import TABLES, Drain
 from service.live_erasure import forget
 from service.live_state import partition_prefix
 from service.lives import Source
