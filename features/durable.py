@@ -39,8 +39,18 @@ def write_synced(path: Path, data: bytes) -> None:
         raise
 
 
+def sync_tree(directory: Path) -> None:
+    """Make everything below a directory survive a power cut."""
+    for path in (*directory.rglob("*"), directory):
+        _sync(path)
+
+
 def sync_directory(path: Path) -> None:
     """Make renames and links in a directory survive a power cut."""
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

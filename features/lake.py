@@ -1,82 +1,33 @@
 """The lake: a shop's Parquet tables, changed only by commits that are seen whole or not at all (DESIGN §2).
 
-`lake/<table>/part-<unique>.parquet` holds rows; `lake/<table>/_log/<number>.json` is one commit each. A reader sees
-exactly the parts that the commits 1 … n name. A commit file appears by a hard link of a finished, synced file to the
-next number: the link either succeeds for one writer or fails, and the loser takes the number after it. What a crash
-leaves behind (parts no commit names, `.tmp` files) is never read and is removed by `sweep`.
+`lake/<table>/part-<unique>.parquet` holds rows; a reader sees exactly the parts that the table's log names, commit by
+commit (features/commits.py). What a crash leaves behind (parts no commit names, `.tmp` files) is never read and is
+removed by `sweep`.
 Every part's size and BLAKE2b stand in its commit, and every commit carries its own; anything else found on disk is
 `ArtifactCorrupt` with the file's name.
 """
 
-import hashlib
 import io
-import json
-import os
-import re
 import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import polars as pl
 
+from features.commits import CUT, Commit, CommitLog, Part, digest_of_bytes, visible
 from features.contracts import Table, table_named
-from features.durable import storage_errors, sync_directory, write_synced
-from features.errors import ArtifactCorrupt, LakeRewritten, ReleaseError
+from features.durable import storage_errors, write_synced
+from features.errors import ArtifactCorrupt, LakeRewritten
+from features.watermarks import stated
 
 COMPACTION: Final = "compaction"  # the source of a commit that merges parts
 PART_ROWS: Final = 500_000
 SMALL_PART_ROWS: Final = PART_ROWS // 2
 SWEEP_AFTER_S: Final = 3600.0
-PART_NAME: Final = re.compile(r"part-[0-9a-f]{32}\.parquet")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One Parquet file of a table; `digest` is the BLAKE2b-128 of its bytes."""
-
-    name: str
-    rows: int
-    size: int
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One entry of a table's log.
-
-    Attributes
-    ----------
-    number : int
-        1, 2, …
-    added, removed : tuple of Part, tuple of str
-        What readers see from here on, and part names they no longer see.
-    base : int
-        Commits up to this number need not be read: `added` holds all that was visible then (0: read them).
-    format_version : int
-        Of the table's contract when the parts were written.
-    source : str
-        Where the rows came from, for people.
-    meta : mapping
-        The writer's own, JSON: the keeper's (epoch, partition, end id) for example.
-    """
-
-    number: int
-    added: tuple[Part, ...]
-    removed: tuple[str, ...] = ()
-    base: int = 0
-    format_version: int = 1
-    source: str = ""
-    meta: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> int:
-        """Rows in the parts this commit added."""
-        return sum(part.rows for part in self.added)
 
 
 # From what each part of a compaction was made of to the commit's meta.
@@ -129,6 +80,7 @@ class Lake:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._verified: set[str] = set()
+        self._logs: dict[str, CommitLog] = {}
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Return all committed rows, in the order of commits, with exactly the columns and types of the contract.
@@ -155,7 +107,7 @@ class Lake:
 
     def last_number(self, table: str) -> int:
         """Number of the latest commit, 0 before the first."""
-        return len(self._numbers(table))
+        return self._log(table).last()
 
     def parts(self, table: str) -> tuple[Part, ...]:
         """The parts readers see now, in the order of commits."""
@@ -163,20 +115,18 @@ class Lake:
 
     def since_base(self, table: str) -> list[Commit]:
         """The newest commits that together name every part readers see, oldest first."""
-        commits: list[Commit] = []
-        for number in reversed(self._numbers(table)):
-            commits.append(self._read_commit(table, number))
-            if commits[-1].base:
-                break
-        return commits[::-1]
+        return self._log(table).newest(lambda commit: commit.base > 0)
 
     def rows(self, table: str) -> int:
         """Number of committed rows."""
         return sum(part.rows for part in self.parts(table))
 
     def commits(self, table: str, after: int = 0) -> list[Commit]:
-        """The log above a commit's number, oldest first."""
-        return [self._read_commit(table, number) for number in self._numbers(table) if number > after]
+        """The log above a commit's number, oldest first.
+
+        Where some of it was cut, it begins with the commit that states what those before it told.
+        """
+        return self._log(table).above(after)
 
     def append(
         self, table: str, rows: pl.DataFrame, *, source: str = "", meta: Mapping[str, Any] | None = None
@@ -200,7 +150,7 @@ class Lake:
         buffer = io.BytesIO()
         rows.write_parquet(buffer, compression="zstd")
         data = buffer.getvalue()
-        part = Part(f"part-{uuid.uuid4().hex}.parquet", rows.height, len(data), _digest(data))
+        part = Part(f"part-{uuid.uuid4().hex}.parquet", rows.height, len(data), digest_of_bytes(data))
         with storage_errors(self.root):
             directory = self.root / table
             (directory / "_log").mkdir(parents=True, exist_ok=True)
@@ -212,11 +162,9 @@ class Lake:
         self, table: str, added: Sequence[Part], *, source: str = "", meta: Mapping[str, Any] | None = None
     ) -> Commit:
         """Make written parts visible in one step, on top of whatever others committed meanwhile."""
-        version = table_named(table).format_version
         while True:
-            number = len(self._numbers(table)) + 1
-            commit = Commit(number, tuple(added), format_version=version, source=source, meta=dict(meta or {}))
-            if self._try_commit(table, commit):
+            commit = self.commit_next(table, self.last_number(table) + 1, added, source=source, meta=meta)
+            if commit is not None:
                 return commit
 
     def commit_next(
@@ -226,121 +174,72 @@ class Lake:
 
         For a writer whose rows depend on all commits before: it reads up to `number - 1` and nothing can slip between.
         """
-        version = table_named(table).format_version
-        commit = Commit(number, tuple(added), format_version=version, source=source, meta=dict(meta or {}))
-        return commit if self._try_commit(table, commit) else None
+        log = self._log(table)
+        commit = Commit(
+            number, tuple(added), format_version=log.format_version, source=source, meta=dict(meta or {})
+        )  # fmt: skip
+        return commit if log.add(commit) else None
 
     def replace_next(
         self, table: str, number: int, visible: Sequence[Part], removed: Sequence[str], *, source: str = "",
         meta: Mapping[str, Any] | None = None,
     ) -> Commit | None:  # fmt: skip
         """Let readers see exactly `visible` from commit `number` on, or return None when that number was taken."""
-        version = table_named(table).format_version
-        commit = Commit(number, tuple(visible), tuple(removed), number - 1, version, source, dict(meta or {}))
-        return commit if self._try_commit(table, commit) else None
+        log = self._log(table)
+        said = {**(meta or {}), **_statement(log)}
+        commit = Commit(number, tuple(visible), tuple(removed), number - 1, log.format_version, source, said)
+        return commit if log.add(commit) else None
 
-    def compact(self, table: str, describe: Describe | None = None) -> Commit | None:
+    def compact(
+        self, table: str, describe: Describe | None = None, *, restate: bool = False, cut_after_s: float = SWEEP_AFTER_S
+    ) -> Commit | None:  # fmt: skip
         """Merge small parts into large ones in one commit that also spares readers the older log entries.
 
-        Returns None when there is nothing to merge. Rows keep their order. Merged-away parts stay on disk for readers
-        that hold them, until `sweep`. `describe` makes the commit's meta of what each part was made of.
+        Returns None when there is nothing to merge, unless it shall `restate` what there is. Rows keep their order.
+        Merged-away parts stay on disk for readers that hold them, until `sweep`; so do log entries that a statement
+        older than `cut_after_s` made superfluous. `describe` makes the commit's meta of what each part was made of.
         """
-        version = table_named(table).format_version
+        log = self._log(table)
         while True:
-            number = len(self._numbers(table)) + 1
+            number = log.last() + 1
             parts = self.parts(table)
             groups = _groups(parts)
-            if len(groups) == len(parts):
+            if number == 1 or (len(groups) == len(parts) and not restate):
                 return None
             merged = [group[0] if len(group) == 1 else self._merge(table, group) for group in groups]
             kept = {part.name for part in merged}
             removed = tuple(part.name for part in parts if part.name not in kept)
             made = {part.name: tuple(group) for part, group in zip(merged, groups, strict=True)}
-            meta = describe(made) if describe else {}
-            commit = Commit(number, tuple(merged), removed, number - 1, version, COMPACTION, meta)
-            if self._try_commit(table, commit):
+            meta = {**(describe(made) if describe else {}), **_statement(log, time.time() - cut_after_s)}
+            commit = Commit(number, tuple(merged), removed, number - 1, log.format_version, COMPACTION, meta)
+            if log.add(commit):
                 return commit
             for part in merged:
                 if part not in parts:
                     (self.root / table / part.name).unlink(missing_ok=True)
 
     def sweep(self, table: str, older_than_s: float = SWEEP_AFTER_S) -> list[str]:
-        """Remove files no commit names (left by a crash, or merged) that were out of sight longer than a read takes."""
-        limit = time.time() - older_than_s
-        named = {part.name for part in self.parts(table)} | self._removed_since(table, limit)
-        directory, gone = self.root / table, []
+        """Remove files no commit names (left by a crash, or merged) that were out of sight longer than a read takes.
+
+        And log entries that were cut.
+        """
+        limit, log = time.time() - older_than_s, self._log(table)
+        named = {part.name for part in self.parts(table)} | log.removed_since(limit)
+        directory, gone = self.root / table, [path.name for path in log.remove_cut()]
         for path in [*directory.glob("*.parquet"), *directory.glob("*.tmp"), *directory.glob("_log/*.tmp")]:
             if path.name not in named and path.stat().st_mtime <= limit:
                 path.unlink(missing_ok=True)
                 gone.append(path.name)
         return gone
 
-    def _removed_since(self, table: str, moment: float) -> set[str]:
-        removed: set[str] = set()
-        for number in reversed(self._numbers(table)):
-            if self._log_file(table, number).stat().st_mtime <= moment:
-                break
-            removed.update(self._read_commit(table, number).removed)
-        return removed
-
     def _merge(self, table: str, group: Sequence[Part]) -> Part:
         frame = pl.concat([self.scan_part(table, part).collect() for part in group])
         return self.write_part(table, frame)
 
-    def _numbers(self, table: str) -> list[int]:
-        log = self.root / table / "_log"
-        try:
-            numbers = sorted(int(path.stem) for path in log.iterdir() if path.suffix == ".json")
-        except FileNotFoundError:
-            return []
-        except ValueError as error:
-            raise ArtifactCorrupt(str(log), f"holds a file that is no commit ({error})") from error
-        if numbers != list(range(1, len(numbers) + 1)):
-            raise ArtifactCorrupt(str(log), "has a gap in its numbers")
-        return numbers
-
-    def _log_file(self, table: str, number: int) -> Path:
-        return self.root / table / "_log" / f"{number:020d}.json"
-
-    def _read_commit(self, table: str, number: int) -> Commit:
-        path = self._log_file(table, number)
-        try:
-            if path.is_symlink() or path.parent.is_symlink() or path.parent.parent.is_symlink():
-                raise ArtifactCorrupt(str(path), "is reached by a link")
-            text = path.read_text("utf-8")
-            stated = json.loads(text)
-            body = stated["commit"]
-            is_own = stated["digest"] == _digest(_canonical(body)) and text == _commit_text(stated["digest"], body)
-            if not is_own or body["number"] != number:
-                raise ArtifactCorrupt(str(path), "is not what was written")
-            added = tuple(Part(**part) for part in body.pop("added"))
-            commit = Commit(added=added, removed=tuple(body.pop("removed")), **body)
-            if not all(PART_NAME.fullmatch(part.name) for part in added):
-                raise ArtifactCorrupt(str(path), "names a file that cannot be a part of this table")
-            newer = commit.format_version > table_named(table).format_version
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ArtifactCorrupt(str(path), f"cannot be read ({type(error).__name__})") from error
-        if newer:
-            raise ReleaseError(f"{path} was written by a newer Pond; upgrade Pond to read it.")
-        return commit
-
-    def _try_commit(self, table: str, commit: Commit) -> bool:
-        body = asdict(commit)
-        text = _commit_text(_digest(_canonical(body)), body)
-        final = self._log_file(table, commit.number)
-        temporary = final.with_name(f"{uuid.uuid4().hex}.tmp")
-        with storage_errors(self.root):
-            final.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                write_synced(temporary, text.encode())
-                sync_directory(final.parent.parent)
-                os.link(temporary, final)
-            except FileExistsError:
-                return False
-            finally:
-                temporary.unlink(missing_ok=True)
-            sync_directory(final.parent)
-        return True
+    def _log(self, table: str) -> CommitLog:
+        if table not in self._logs:
+            self._logs[table] = CommitLog(self.root / table, table_named(table).format_version)
+        return self._logs[table]
 
     def _verify(self, table: str, part: Part) -> Path:
         path = self.root / table / part.name
@@ -350,7 +249,7 @@ class Lake:
                 raise ArtifactCorrupt(str(path), "is a link or no file at all")
             if found.st_size != part.size:
                 raise ArtifactCorrupt(str(path), f"has {found.st_size} bytes instead of {part.size}")
-            if part.name not in self._verified and _digest(path.read_bytes()) != part.digest:
+            if part.name not in self._verified and digest_of_bytes(path.read_bytes()) != part.digest:
                 raise ArtifactCorrupt(str(path), "is not what was written")
         except FileNotFoundError as error:
             if part not in self.parts(table):
@@ -362,14 +261,15 @@ class Lake:
         return path
 
 
-def visible(commits: Sequence[Commit]) -> tuple[Part, ...]:
-    """The parts that readers of these commits, in order, see."""
-    seen: dict[str, Part] = {}
-    for commit in commits:
-        for name in commit.removed:
-            seen.pop(name, None)
-        seen.update({part.name: part for part in commit.added})
-    return tuple(seen.values())
+def _statement(log: CommitLog, before: float | None = None) -> dict[str, Any]:
+    """What a commit says that has a base: what older ones told, and up to where the log is cut.
+
+    With `before` (Unix seconds) up to the newest statement that was written before then; else as it was.
+    """
+    commits, cut = log.standing()
+    if before is not None:
+        cut = max(cut, log.statement_before(before) - 1)
+    return stated(commits) | ({CUT: cut} if cut else {})
 
 
 def _groups(parts: Sequence[Part]) -> list[list[Part]]:
@@ -382,15 +282,3 @@ def _groups(parts: Sequence[Part]) -> list[list[Part]]:
         else:
             groups.append([part])
     return groups
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def _canonical(body: Any) -> bytes:
-    return json.dumps(body, sort_keys=True, ensure_ascii=False).encode()
-
-
-def _commit_text(digest: str, body: Any) -> str:
-    return json.dumps({"digest": digest, "commit": body}, ensure_ascii=False, indent=1)

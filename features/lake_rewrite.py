@@ -3,7 +3,7 @@
 Who may write a table is told by two locks: `.ingest.lock` of the table, held while a file is read in, and
 `.journal.lock` of the lake, held while a drain commits. With both in hand no row is on its way, so parts that no commit
 names are leftovers and go too. The rewrite is a commit even when no row matched: a drain that read the journal before
-finds its number taken and reads again (`service/keeper.py`).
+finds its number taken and reads again (`service/drain.py`).
 """
 
 import fcntl
@@ -15,8 +15,9 @@ from typing import Final
 
 import polars as pl
 
+from features.commits import Part
 from features.durable import storage_errors, sync_directory
-from features.lake import Lake, Part
+from features.lake import Lake
 from features.lineage import Segment, lineage, narrowed, of_parts, states
 from features.person import Person
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from features.lake import Commit, Part
-from features.watermarks import Watermark
+from features.commits import Commit, Part
+from features.watermarks import JOURNAL, Watermark, id_key
 
 LINEAGE: Final = "lineage"
 LATE: Final = "late"
@@ -32,7 +32,7 @@ def lineage(commits: Iterable[Commit]) -> dict[str, tuple[Segment, ...]]:
     found: dict[str, tuple[Segment, ...]] = {}
     for commit in commits:
         stated = commit.meta.get(LINEAGE, {})
-        ranges = {p: (span[0], span[1], span[2]) for p, span in commit.meta.get("journal", {}).items()}
+        ranges = {p: (span[0], span[1], span[2]) for p, span in commit.meta.get(JOURNAL, {}).items()}
         late = commit.meta.get(LATE, ())
         for part in commit.added:
             if part.name in stated:
@@ -75,14 +75,14 @@ def coalesced(segments: Iterable[Segment], marks: Sequence[Mapping[str, Watermar
 def _same(one: Segment, other: Segment, marks: Sequence[Mapping[str, Watermark]], before_ms: int) -> bool:
     if bool(one.ranges) != bool(other.ranges):
         return False
-    if any(_key(last)[0] >= before_ms for s in (one, other) for _, _, last in s.ranges.values()):
+    if any(id_key(last)[0] >= before_ms for s in (one, other) for _, _, last in s.ranges.values()):
         return False
     return all(_contains(mark, one) == _contains(mark, other) for mark in marks)
 
 
 def _contains(marks: Mapping[str, Watermark], segment: Segment) -> bool:
     return all(
-        p in marks and marks[p].epoch == epoch and _key(last) <= _key(marks[p].id)
+        p in marks and marks[p].epoch == epoch and id_key(last) <= id_key(marks[p].id)
         for p, (epoch, _, last) in segment.ranges.items()
     )
 
@@ -95,11 +95,6 @@ def _joined(one: Segment, other: Segment) -> Segment | None:
             return None
         ranges[p] = (epoch, first if before is None else before[1], last)
     return Segment(one.rows + other.rows, ranges)
-
-
-def _key(entry_id: str) -> tuple[int, int]:
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence or 0)
 
 
 def narrowed(segments: Iterable[Segment], kept: Sequence[bool]) -> list[Segment]:

@@ -6,9 +6,11 @@ says up to where it has seen. What lies above is what a decision reads as the li
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from features.lake import Commit
+from features.commits import UPTO, Commit
+
+JOURNAL: Final = "journal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Watermark:
 
 def ranges_meta(ranges: Mapping[str, tuple[str, str, str]]) -> dict[str, Any]:
     """Return what a lake commit says about the ranges it holds: partition → (epoch, first id, last id)."""
-    return {"journal": {partition: list(span) for partition, span in ranges.items()}}
+    return {JOURNAL: {partition: list(span) for partition, span in ranges.items()}}
 
 
 def watermarks(commits: Iterable[Commit]) -> dict[str, Watermark]:
@@ -32,9 +34,41 @@ def watermarks(commits: Iterable[Commit]) -> dict[str, Watermark]:
     """
     found: dict[str, Watermark] = {}
     for commit in commits:
-        for partition, (epoch, _, last) in commit.meta.get("journal", {}).items():
+        for partition, told in commit.meta.get(UPTO, {}).items():
+            found[partition] = Watermark(*told["last"])
+        for partition, (epoch, _, last) in commit.meta.get(JOURNAL, {}).items():
             found[partition] = Watermark(epoch, last)
     return found
+
+
+def lives(commits: Iterable[Commit]) -> dict[str, dict[str, str]]:
+    """Return, per partition, the lives (epochs) a table's commits tell of, in order, with the highest id of each."""
+    found: dict[str, dict[str, str]] = {}
+    for commit in commits:
+        spans = [(p, epoch, last) for p, told in commit.meta.get(UPTO, {}).items() for epoch, last in told["lives"]]
+        spans += [(p, epoch, last) for p, (epoch, _, last) in commit.meta.get(JOURNAL, {}).items()]
+        for partition, epoch, last in spans:
+            of = found.setdefault(partition, {})
+            of[epoch] = max(of.get(epoch, last), last, key=id_key)
+    return found
+
+
+def stated(commits: Iterable[Commit]) -> dict[str, Any]:
+    """Return what a commit's meta says so that these commits, all before it, need not be read any more."""
+    every = list(commits)
+    marks, of = watermarks(every), lives(every)
+    return {
+        UPTO: {
+            partition: {"last": [mark.epoch, mark.id], "lives": [list(life) for life in of[partition].items()]}
+            for partition, mark in marks.items()
+        }
+    }
+
+
+def id_key(entry_id: str) -> tuple[int, int]:
+    """Return a stream id in its order: (ms, sequence)."""
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0)
 
 
 def write_watermarks(marks: Mapping[str, Watermark]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from features.durable import sync_directory, sync_tree, write_synced
 from features.errors import ArtifactCorrupt, ReleaseError, UsageError
 from features.ids import validated_release_id
 from models.mount import is_mounted
@@ -95,12 +96,12 @@ class DirectoryStore:
             shutil.rmtree(writing, ignore_errors=True)
             try:
                 write(writing)
-                _make_durable(writing)
+                sync_tree(writing)
                 writing.rename(final)
             except BaseException:
                 shutil.rmtree(writing, ignore_errors=True)
                 raise
-        _fsync(self.root)
+        sync_directory(self.root)
         return load_release(final)
 
     def current_id(self) -> str | None:
@@ -180,7 +181,7 @@ class DirectoryStore:
             removing = self.root / f".removing-{release_id}"
             directory.rename(removing)  # nobody sees half a release
             shutil.rmtree(removing)
-            _fsync(self.root)
+            sync_directory(self.root)
         return True
 
     def sweep_unfinished(self) -> int:
@@ -230,13 +231,9 @@ class DirectoryStore:
         return pointer
 
     def _flip(self, pointer: _Pointer) -> None:
-        writing = self.root / f".{POINTER}.writing"
-        with writing.open("w", encoding="utf-8") as file:
-            file.write(pointer.model_copy(update={"digest": pointer.own_digest}).model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        writing.replace(self.root / POINTER)
-        _fsync(self.root)
+        signed = pointer.model_copy(update={"digest": pointer.own_digest})
+        write_synced(self.root / POINTER, signed.model_dump_json().encode())
+        sync_directory(self.root)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -263,17 +260,3 @@ def _why(directory: Path, error: ReleaseError) -> str:
 def _named_as(directory: Path, manifest: Manifest) -> None:
     if manifest.release_id != directory.name:
         raise ArtifactCorrupt(str(directory / MANIFEST), f"is the manifest of another release, {manifest.release_id}")
-
-
-def _make_durable(directory: Path) -> None:
-    for path in directory.rglob("*"):
-        _fsync(path)
-    _fsync(directory)
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -17,15 +17,16 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from features.commits import visible
 from features.durable import sync_directory
 from features.errors import ArtifactCorrupt, UsageError
-from features.lake import Lake, visible
+from features.lake import Lake
 from features.shop import Shop, list_shops, open_shop
 from models.release import MANIFEST as RELEASE_MANIFEST
 from models.release_store import POINTER
 from service.archive import Writing, opened, written
+from service.drain import TABLES, Drain
 from service.guardian import in_use, start_or_join, stop
-from service.keeper import TABLES, Drain
 from service.settings import ServiceSettings
 from service.state_client import connect
 from service.upkeep import WRITE_MS, rebuild_live
@@ -156,7 +157,7 @@ def _copy_lake(shop: Shop, writing: Writing, say: Say) -> dict[str, int]:
 
 def _copy_table(shop: Shop, table: str, writing: Writing) -> int:
     lake = Lake(shop.lake_dir)
-    commits = lake.since_base(table)
+    commits = lake.commits(table)
     if not commits:
         return 0
     for part in visible(commits):
@@ -164,9 +165,9 @@ def _copy_table(shop: Shop, table: str, writing: Writing) -> int:
         if path.stat().st_size != part.size:
             raise ArtifactCorrupt(str(path), f"has {path.stat().st_size} bytes instead of {part.size}")
         writing.copy(path, _below(shop, "lake", f"{table}/{part.name}"), part.digest)
-    for path in sorted((shop.lake_dir / table / "_log").glob("*.json")):
-        if int(path.stem) <= commits[-1].number:
-            writing.copy(path, _below(shop, "lake", f"{table}/_log/{path.name}"))
+    for commit in commits:  # and no other file: what is cut from the log meanwhile starts this table anew
+        name = f"{table}/_log/{commit.file_name}"
+        writing.copy(shop.lake_dir / name, _below(shop, "lake", name))
     return commits[-1].number
 
 

@@ -7,7 +7,7 @@ the files, the releases, the state server's own files. What training keeps elsew
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -23,10 +23,10 @@ from features.shop import Shop
 from models.release import load_release
 from models.release_store import DirectoryStore
 from service.control import ControlPlane
+from service.drain import TABLES as JOURNAL_TABLES
+from service.drain import Drain
 from service.files_of import LOCK, FilesOf
 from service.journal import EntryType
-from service.keeper import TABLES as JOURNAL_TABLES
-from service.keeper import Drain
 from service.live_erasure import aliases_of, clean_profiles, forget, mentions, remove_entries
 from service.live_state import LiveState
 from service.problems import NotKept
@@ -34,6 +34,7 @@ from service.receipts import Receipt
 from service.settings import ServiceSettings
 from service.spool import clean_spool
 from service.state_files import rewrite_files
+from service.unfinished import forget_ids, note, strike
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,8 @@ class Outcome:
 async def begin(erasing: Erasing, ids: list[str], actor: str) -> Receipt:
     """Open the receipt of a person (`person_of`) and set the tombstones; from here on he is refused everywhere.
 
+    What is begun is written down first (service/unfinished.py): whoever dies on the way, the keeper sees to the end.
+
     Raises
     ------
     NotKept
@@ -81,6 +84,7 @@ async def begin(erasing: Erasing, ids: list[str], actor: str) -> Receipt:
     receipts = erasing.control.receipts
     if await asyncio.to_thread(receipts.of, erasing.shop.name, digests) is None and not await knows(erasing, ids):
         raise NotKept("customer")
+    await asyncio.to_thread(note, erasing.shop, digests[0], ids)
     receipt = await asyncio.to_thread(receipts.begin, erasing.shop.name, actor, digests)
     await asyncio.to_thread(write_erased, erasing.shop, erasing.erased)
     gone = await forget(erasing.state, erasing.shop.name, ids)
@@ -159,6 +163,20 @@ async def carry_out(erasing: Erasing, ids: list[str]) -> Outcome:
         waiting = await asyncio.to_thread(files.remove_superseded)
         waiting += await asyncio.to_thread(files.still_naming, person, aof)
     return Outcome({place: count for place, count in counts.items() if count}, tuple(waiting))
+
+
+def end(erasing: Erasing, receipt: Receipt, ids: Sequence[str], counts: Mapping[str, int], *, done: bool) -> Receipt:
+    """Add what a run removed to the receipt; with `done` nothing is left, and the last file with the ids goes too.
+
+    The ids go first and the note last, so that neither a receipt stays open for ever nor a name behind a closed one.
+    """
+    receipts = erasing.control.receipts
+    if not done:
+        return receipts.finish(receipt, counts, done=False)
+    notes = forget_ids(erasing.shop, ids)
+    closed = receipts.finish(receipt, counts, done=True)
+    strike(erasing.shop, notes)
+    return closed
 
 
 @asynccontextmanager

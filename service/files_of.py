@@ -15,6 +15,7 @@ from features.shop import Shop
 from models.release import load_release
 from models.release_store import DirectoryStore
 from models.revision import resume, revise
+from service.unfinished import folder_of
 
 UNMOUNT_SECONDS: Final = 30.0
 LOCK: Final = ".erase.lock"  # one erasure of a shop at a time
@@ -33,8 +34,9 @@ class FilesOf:
         return DirectoryStore(self.shop.releases_dir)
 
     def loose(self) -> list[Path]:
-        """Every file of the shop outside lake and releases, and the home's logs."""
-        found = list(files_below(self.shop.root, [self.shop.lake_dir, self.shop.releases_dir, self.shop.config_file]))
+        """Every file of the shop outside lake, releases and notes of erasures, and the home's logs."""
+        apart = [self.shop.lake_dir, self.shop.releases_dir, self.shop.config_file, folder_of(self.shop)]
+        found = list(files_below(self.shop.root, apart))
         found += [*files_below(self.home / "logs"), *(self.home / "state").glob("*.log")]
         return [path for path in found if not path.name.startswith(".") and path.name != FILE]
 

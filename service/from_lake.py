@@ -20,16 +20,17 @@ from typing import Any, Final
 import polars as pl
 
 from features import columns as c
+from features.commits import Commit
 from features.contracts import table_named
-from features.lake import COMPACTION, Commit, Lake
+from features.lake import COMPACTION, Lake
 from features.shop import Shop
 from models.artifact import load_value
 from models.release_store import DirectoryStore
 from models.trained import EntityTable
 from service.control import key_of_erasures
+from service.drain import Drain
 from service.guardian import StateServer, in_use, start_or_join, stop
 from service.journal import all_partitions
-from service.keeper import Drain
 from service.live_state import LiveState, partition_prefix
 from service.merges import MergeOutcome, Merges
 from service.settings import ServiceSettings
@@ -128,17 +129,22 @@ class _News:
         if all(mark is not None for mark in marks.values()) and not any(log.values()):
             return None
         upto = {table: found[-1].number if found else marks[table] or 0 for table, found in log.items()}
+        # Where the log was cut above the mark, what was told and what was not cannot be told apart: all is told again.
+        again = {table for table, found in log.items() if found and found[0].number > (marks[table] or 0) + 1}
         # What came through the journal is in the live state, unless that one has been emptied since.
         wanted = {
-            table: [one for one in found if marks[table] is None or not _was_live(one)] for table, found in log.items()
+            table: [one for one in found if marks[table] is None or table in again or not _was_live(one)]
+            for table, found in log.items()
         }
         links = wanted["identities"]
+        # An emptied state: what merges decided is in the lake. One that is told again may lack some of the merges.
+        is_new = marks["identities"] is not None and "identities" in again
         consents = _added(lake, "consents", wanted["consents"]).filter(pl.col("purpose").str.contains(PURPOSE))
         return cls(
             upto,
-            _added(lake, "identities", [one for one in links if _was_live(one)]).to_dicts(),
+            _added(lake, "identities", [one for one in links if _was_live(one) and not is_new]).to_dicts(),
             consents.to_dicts(),
-            _added(lake, "identities", [one for one in links if not _was_live(one)]).to_dicts(),
+            _added(lake, "identities", [one for one in links if is_new or not _was_live(one)]).to_dicts(),
             _unknown_profiles(shop, lake, wanted["customers"]),
         )
 

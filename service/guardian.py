@@ -58,6 +58,18 @@ def start_or_join(settings: ServiceSettings) -> StateServer:
     raise ServiceUnreachable(f"The embedded state server does not start; see {state / 'valkey.log'}.")
 
 
+def find_or_start(settings: ServiceSettings) -> StateServer:
+    """Return where the server answers, or will again; for whoever can do without it meanwhile.
+
+    One whose guardian lives comes back to the same socket and is not waited for; else as `start_or_join`.
+    """
+    state = settings.state_dir.resolve()
+    is_guarded = settings.redis_url is None and state.exists() and not is_free(state / "guardian.lock")
+    if is_guarded and (socket := _recorded_socket(state)):
+        return StateServer(f"unix://{socket}", embedded=True)
+    return start_or_join(settings)
+
+
 def guard_again(settings: ServiceSettings) -> bool:
     """Replace a guardian that died, without waiting for its server; return whether one had to be started.
 

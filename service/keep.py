@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from features.watermarks import Watermark, read_watermarks
 from models.release_store import DirectoryStore
 from service.child import end_with_parent, told_by_parent
 from service.control import key_of_erasures
+from service.eraser import Resumption
 from service.from_lake import bring_from_lake
 from service.guardian import StateServer, start_or_join
 from service.keeper import Kept, run_keeper
@@ -33,6 +34,7 @@ class Shops:
     home: Path
     settings: ServiceSettings
     key: bytes  # of the digests by which erased customers are known
+    resume: Callable[[Shop], None] | None = None  # takes up what was left of erasures
     _lakes: dict[str, Lake] = field(default_factory=dict)
 
     def kept(self) -> Iterable[Kept]:
@@ -44,18 +46,18 @@ class Shops:
                 structlog.get_logger("pond.keeper").warning("shop_unreadable", shop=name, error=str(error))
                 continue
             lake = self._lakes.setdefault(shop.name, Lake(shop.lake_dir))
-            care = partial(_care, self.settings, self.key, shop, lake)
-            yield Kept(shop.name, lake, shop.rejects_dir, partial(release_marks, shop), care)
+            yield Kept(shop.name, lake, shop.rejects_dir, partial(release_marks, shop), partial(self._care, shop, lake))
 
-
-async def _care(settings: ServiceSettings, key: bytes, shop: Shop, lake: Lake, client: Client) -> None:
-    """Bring what files told the lake since, and end merges whose caller died between the steps."""
-    state = LiveState(client, settings, key)
-    try:
-        await bring_from_lake(state, shop, lake)
-        await Merges(state).finish_all(shop.name)
-    except PondError as error:  # the journal is drained all the same, and the next round tries again
-        structlog.get_logger("pond.keeper").warning("shop_not_cared_for", shop=shop.name, error=str(error))
+    async def _care(self, shop: Shop, lake: Lake, client: Client) -> None:
+        """Bring what files told the lake since, and end merges and erasures whose process died on the way."""
+        state = LiveState(client, self.settings, self.key)
+        try:
+            await bring_from_lake(state, shop, lake)
+            await Merges(state).finish_all(shop.name)
+            if self.resume is not None:
+                await asyncio.to_thread(self.resume, shop)
+        except (PondError, OSError) as error:  # the journal is drained all the same, and the next round tries again
+            structlog.get_logger("pond.keeper").warning("shop_not_cared_for", shop=shop.name, error=str(error))
 
 
 def release_marks(shop: Shop) -> Sequence[Mapping[str, Watermark]]:
@@ -78,7 +80,13 @@ async def _run(server: StateServer, settings: ServiceSettings, *, only_drain: bo
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     key = await asyncio.to_thread(key_of_erasures, settings)
-    await run_keeper(server, settings, Shops(settings.home, settings, key).kept, stop)
+    erasures = Resumption(settings)
+
+    def resume(shop: Shop) -> None:
+        if not stop.is_set():  # at the end nothing is begun any more
+            erasures.look(shop)
+
+    await run_keeper(server, settings, Shops(settings.home, settings, key, resume).kept, stop)
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from features.lake import Lake
-from features.watermarks import Watermark
+from features.watermarks import Watermark, lives
+from service.drain import TABLES
 from service.journal import ZERO, all_partitions, id_key
-from service.keeper import TABLES
 
 FORMER: Final = "0-1"  # the id of rows from an earlier life: before every id of this one
 Marks: TypeAlias = Mapping[str, Watermark]
@@ -65,10 +65,10 @@ def drained_lives(lake: Lake, partitions: int) -> dict[str, dict[str, str]]:
     """Return, per partition, the lives the lake has drained, in order, with the highest id of each in any table."""
     found: dict[str, dict[str, str]] = {p: {} for p in all_partitions(partitions)}
     for table in (TABLES[-1], *TABLES[:-1]):  # `events` first: its commits tell the order
-        for commit in lake.commits(table):
-            for p, (epoch, _, last) in commit.meta.get("journal", {}).items():
-                lives = found.setdefault(p, {})
-                lives[epoch] = max(lives.get(epoch, ZERO), last, key=id_key)
+        for p, told in lives(lake.commits(table)).items():
+            of = found.setdefault(p, {})
+            for epoch, last in told.items():
+                of[epoch] = max(of.get(epoch, ZERO), last, key=id_key)
     return found
 
 

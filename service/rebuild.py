@@ -12,15 +12,16 @@ always such an end. Rows of an earlier life than the partition's stand before al
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from features import columns as c
 from features.columns import EventKind, ItemKind
+from features.commits import visible
 from features.erasure import NOBODY_ERASED, Erased
 from features.errors import UsageError
-from features.lake import visible
 from features.lineage import lineage, of_parts
+from service.drain import Drain
 from service.journal import (
     CATALOGUE,
     FIELD,
@@ -32,7 +33,6 @@ from service.journal import (
     id_key,
     partition_of,
 )  # fmt: skip
-from service.keeper import Drain
 from service.live_state import (
     DAY_S,
     MARGIN_S,
@@ -44,10 +44,10 @@ from service.live_state import (
 )  # fmt: skip
 from service.lives import Lives, Source, Span, drained_lives, renumbered
 from service.settings import ServiceSettings
+from service.shop_keys import ShopKeys
 from service.state_client import Client, ask, state_errors
 from service.tail import LiveEvent, encode_row, stamp
 
-AT_ONCE: Final = 2_000  # commands in one round trip
 KINDS: Final = {EntryType.product: ItemKind.product, EntryType.content: ItemKind.content,
                 EntryType.bundle: ItemKind.bundle}  # fmt: skip
 Row: TypeAlias = tuple[dict[str, Any], Mapping[str, Span]]
@@ -60,29 +60,6 @@ class Rebuilt:
     counts: Mapping[str, int]
 
 
-@dataclass
-class Writes:
-    """Commands gathered and sent `AT_ONCE` together."""
-
-    client: Client
-    waiting: list[tuple[Any, ...]] = field(default_factory=list)
-
-    async def add(self, *command: Any) -> None:
-        """Gather one command."""
-        self.waiting.append(command)
-        if len(self.waiting) >= AT_ONCE:
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Send what was gathered."""
-        if self.waiting:
-            async with state_errors(), self.client.pipeline(transaction=False) as pipe:
-                for command in self.waiting:
-                    pipe.execute_command(*command)
-                self.waiting = []
-                await pipe.execute()
-
-
 class Rebuilder:
     """Makes the live state of one shop again; the only one at work on it (see `pond.cli.upkeep`)."""
 
@@ -90,10 +67,11 @@ class Rebuilder:
         self, client: Client, settings: ServiceSettings, source: Source, now_us: int, erased: Erased = NOBODY_ERASED
     ) -> None:
         self._client, self._source, self._now_s = client, source, now_us // 1_000_000
+        self._keys = ShopKeys(client, source.shop)
         self._settings, self._partitions = settings, settings.partitions
         self._remember_s = settings.dedupe_days * DAY_S + MARGIN_S
         self._tail_s = settings.tail_days * DAY_S
-        self._writes, self._counts = Writes(client), dict[str, int]()
+        self._counts = dict[str, int]()
         self._erased = erased
         self._last: dict[str, str] = {}
         self._lives = Lives({}, {})
@@ -112,7 +90,7 @@ class Rebuilder:
         drain = Drain(self._client, source.shop, source.lake, source.rejects, self._partitions)
         while (await drain.run()).entries:
             pass
-        await self._ask("HSET", self._key(CATALOGUE, "meta"), REBUILDING, "1", "partitions", self._partitions)
+        await self._keys.ask("HSET", self._keys.of(CATALOGUE, "meta"), REBUILDING, "1", "partitions", self._partitions)
         self._lives = await self._settled_lives(await asyncio.to_thread(drained_lives, source.lake, self._partitions))
         say("clearing what is derived")
         await self._clear()
@@ -124,18 +102,18 @@ class Rebuilder:
         for name, step in steps:
             say(f"making {name} again")
             await step()
-            await self._writes.flush()
+            await self._keys.flush()
         for who, entry_id in self._last.items():
             await self._put(who, "last", entry_id)
-        await self._writes.flush()
-        await self._ask("HDEL", self._key(CATALOGUE, "meta"), REBUILDING)
+        await self._keys.flush()
+        await self._keys.ask("HDEL", self._keys.of(CATALOGUE, "meta"), REBUILDING)
         return Rebuilt(self._counts)
 
     # Lives
 
     async def _refuse_other_partitions(self) -> None:
         """A customer's partition is a hash modulo their number: with another one nobody is found."""
-        said = await self._ask("HGET", self._key(CATALOGUE, "meta"), "partitions")
+        said = await self._keys.ask("HGET", self._keys.of(CATALOGUE, "meta"), "partitions")
         drained = await asyncio.to_thread(drained_lives, self._source.lake, self._partitions)
         number = int(said) if said else max(len(drained) - 1, self._partitions)
         if number != self._partitions:
@@ -146,27 +124,16 @@ class Rebuilder:
     async def _settled_lives(self, drained: Mapping[str, Mapping[str, str]]) -> Lives:
         now: dict[str, str] = {}
         for p in all_partitions(self._partitions):
-            journal, meta = self._key(p, "journal"), self._key(p, "meta")
-            epoch = (await self._ask("HGET", meta, "epoch") or b"").decode()
+            journal, meta = self._keys.of(p, "journal"), self._keys.of(p, "meta")
+            epoch = (await self._keys.ask("HGET", meta, "epoch") or b"").decode()
             known = list(drained[p])
-            if known and epoch not in known and not await self._ask("XLEN", journal):
+            if known and epoch not in known and not await self._keys.ask("XLEN", journal):
                 epoch = known[-1]
-                await self._ask("HSET", meta, "epoch", epoch)
+                await self._keys.ask("HSET", meta, "epoch", epoch)
             now[p] = epoch
             if epoch in known:
-                await self._raise_ids(journal, drained[p][epoch])
+                await self._keys.raise_ids(journal, drained[p][epoch])
         return Lives(now, drained)
-
-    async def _raise_ids(self, journal: bytes, least: str) -> None:
-        """Let the next entry come after `least`: the keeper skips what it takes for drained."""
-        if not await self._ask("EXISTS", journal):
-            await self._ask("XADD", journal, least, FIELD, b"")
-            await self._ask("XDEL", journal, least)
-            return
-        found = await self._ask("XINFO", "STREAM", journal)
-        last = dict(zip(found[::2], found[1::2], strict=True))[b"last-generated-id"].decode()
-        if id_key(last) < id_key(least):
-            await self._ask("XSETID", journal, least)
 
     # What is derived
 
@@ -177,19 +144,19 @@ class Rebuilder:
                 async for key in self._client.scan_iter(prefix + b"*", count=5_000):
                     kind = key[len(prefix) :].split(b":", 1)[0]
                     if kind in (b"t", b"x", b"e", b"d", b"rows"):
-                        await self._writes.add("UNLINK", key)
+                        await self._keys.add("UNLINK", key)
                     elif kind == b"c":
                         fields = await ask(self._client, "HKEYS", key)
                         mine = [f for f in fields if f in (b"last", b"attr", b"off") or f.startswith(b"n:")]
                         if mine:
-                            await self._writes.add("HDEL", key, *mine)
-        await self._writes.flush()
+                            await self._keys.add("HDEL", key, *mine)
+        await self._keys.flush()
 
     async def _tombstones(self) -> None:
         """Set them again where they were lost, in every partition: a digest does not tell its own."""
         for p in all_partitions(self._partitions):
             if self._erased.digests:
-                await self._ask("SADD", self._key(p, "g"), *sorted(self._erased.digests))
+                await self._keys.ask("SADD", self._keys.of(p, "g"), *sorted(self._erased.digests))
 
     async def _consents(self) -> None:
         said: dict[tuple[str, str], tuple[int, str, str]] = {}
@@ -230,14 +197,14 @@ class Rebuilder:
             event, came_s = _event(row), id_key(span[2])[0] // 1_000
             await self._remember(p, b"e:" + id_mark(event.event_id), encode(EntryType.event, row), b"", came_s)
             if self._lives.is_wanted(self._source, p, span):
-                lane = self._key(p, f"{lane_of(event.kind)}:{who}")
-                await self._writes.add("RPUSH", lane, stamp(self._lives.id_of(p, span)) + encode_row(event))
+                lane = self._keys.of(p, f"{lane_of(event.kind)}:{who}")
+                await self._keys.add("RPUSH", lane, stamp(self._lives.id_of(p, span)) + encode_row(event))
                 newest[lane] = max(came_s, newest.get(lane, 0))
                 self._note(who, ranges)
                 made += 1
         for lane, came_s in newest.items():
-            await self._writes.add("LTRIM", lane, -self._settings.tail_rows, -1)
-            await self._writes.add("EXPIREAT", lane, came_s + self._tail_s)
+            await self._keys.add("LTRIM", lane, -self._settings.tail_rows, -1)
+            await self._keys.add("EXPIREAT", lane, came_s + self._tail_s)
         self._counts["events"] = made
 
     async def _decisions(self) -> None:
@@ -249,13 +216,13 @@ class Rebuilder:
             mark, came_s = b"d:" + row[c.DECISION_ID].encode(), id_key(span[2])[0] // 1_000
             await self._remember(p, mark, encode(EntryType.decision, row), ZERO.encode(), came_s)
             n += 1
-        await self._writes.flush()
+        await self._keys.flush()
         for p in all_partitions(self._partitions):  # entries that are still in the journal are found there
-            async for entry_id, fields in self._entries(p):
+            async for entry_id, fields in self._keys.entries(p):
                 if (entry := decode(entry_id, fields)).type is EntryType.decision:
-                    key = self._key(p, f"d:{entry.row[c.DECISION_ID]}")
+                    key = self._keys.of(p, f"d:{entry.row[c.DECISION_ID]}")
                     said = digest_of(encode(EntryType.decision, entry.row)) + entry_id
-                    await self._writes.add("SET", key, said, "XX", "KEEPTTL")
+                    await self._keys.add("SET", key, said, "XX", "KEEPTTL")
         self._counts["decisions"] = n
 
     # The catalogue
@@ -263,7 +230,7 @@ class Rebuilder:
     async def _catalogue(self) -> None:
         rows: dict[str, bytes] = {}
         lost: list[tuple[Span, bytes]] = []
-        first = await self._first_entry(CATALOGUE)
+        first = await self._keys.first_entry(CATALOGUE)
         for kind, item in KINDS.items():
             for row, ranges in self._rows(kind.value):
                 if (span := ranges.get(CATALOGUE)) is None:
@@ -274,7 +241,7 @@ class Rebuilder:
                 if is_lost and self._lives.is_wanted(self._source, CATALOGUE, span):
                     lost.append((span, body))
         for name, body in rows.items():
-            await self._writes.add("HSET", self._key(CATALOGUE, "rows"), name, body)
+            await self._keys.add("HSET", self._keys.of(CATALOGUE, "rows"), name, body)
         await self._bring_back(lost)
         await self._tell_version()
         self._counts["catalogue"] = len(rows)
@@ -286,22 +253,22 @@ class Rebuilder:
         """
         if not lost:
             return
-        journal, fresh = self._key(CATALOGUE, "journal"), self._key(CATALOGUE, "journal.new")
-        await self._ask("UNLINK", fresh)
+        journal, fresh = self._keys.of(CATALOGUE, "journal"), self._keys.of(CATALOGUE, "journal.new")
+        await self._keys.ask("UNLINK", fresh)
         for entry_id, body in renumbered(lost):
-            await self._writes.add("XADD", fresh, entry_id, FIELD, body)
-        async for entry_id, fields in self._entries(CATALOGUE):
-            await self._writes.add("XADD", fresh, entry_id, FIELD, fields[FIELD])
-        await self._writes.flush()
+            await self._keys.add("XADD", fresh, entry_id, FIELD, body)
+        async for known_id, fields in self._keys.entries(CATALOGUE):
+            await self._keys.add("XADD", fresh, known_id, FIELD, fields[FIELD])
+        await self._keys.flush()
         last = max((m[1] for m in self._lives.drained[CATALOGUE].items()), key=id_key, default=ZERO)
-        await self._raise_ids(fresh, last)
-        await self._ask("RENAME", fresh, journal)
+        await self._keys.raise_ids(fresh, last)
+        await self._keys.ask("RENAME", fresh, journal)
 
     async def _tell_version(self) -> None:
-        found = await self._ask("XREVRANGE", self._key(CATALOGUE, "journal"), "+", "-", "COUNT", 1)
+        found = await self._keys.ask("XREVRANGE", self._keys.of(CATALOGUE, "journal"), "+", "-", "COUNT", 1)
         version = found[0][0].decode() if found else self._lives.drained[CATALOGUE].get(self._lives.now[CATALOGUE], "")
         for p in all_partitions(self._partitions) if version else ():
-            await self._writes.add("HSET", self._key(p, "meta"), "catalogue", version)
+            await self._keys.add("HSET", self._keys.of(p, "meta"), "catalogue", version)
 
     # Small things
 
@@ -333,31 +300,13 @@ class Rebuilder:
 
     async def _put(self, who: str, *fields: Any) -> None:
         if who not in self._erased:
-            await self._writes.add("HSET", self._key(partition_of(who, self._partitions), f"c:{who}"), *fields)
+            await self._keys.add("HSET", self._keys.of(partition_of(who, self._partitions), f"c:{who}"), *fields)
 
     async def _remember(self, partition: str, mark: bytes, body: bytes, entry_id: bytes, came_s: int) -> None:
         left = self._remember_s - (self._now_s - came_s)
         if left > 0:
             key = partition_prefix(self._source.shop, partition) + mark
-            await self._writes.add("SET", key, digest_of(body) + entry_id, "EX", left)
-
-    async def _first_entry(self, partition: str) -> str | None:
-        found = await self._ask("XRANGE", self._key(partition, "journal"), "-", "+", "COUNT", 1)
-        return found[0][0].decode() if found else None
-
-    async def _entries(self, partition: str) -> Any:
-        start = "-"
-        while found := await self._ask("XRANGE", self._key(partition, "journal"), start, "+", "COUNT", AT_ONCE):
-            for entry in found:
-                yield entry
-            start = f"({found[-1][0].decode()}"
-
-    def _key(self, partition: str, name: str) -> bytes:
-        return partition_prefix(self._source.shop, partition) + name.encode()
-
-    async def _ask(self, *command: Any) -> Any:
-        async with state_errors():
-            return await ask(self._client, *command)
+            await self._keys.add("SET", key, digest_of(body) + entry_id, "EX", left)
 
 
 def _event(row: Mapping[str, Any]) -> LiveEvent:

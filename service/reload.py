@@ -36,7 +36,7 @@ class Reloader:
     """Keeps the serving sets of a worker at what the shops' pointers say.
 
     `overlay` puts the live catalogue over a freshly loaded release; when the state server is away, the release serves
-    with the catalogue it was trained with until the first read brings a newer version.
+    with the catalogue it was trained with, and the live state is looked at as soon as the server is back.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Reloader:
     ) -> None:  # fmt: skip
         self._home, self._sets, self._metrics, self._overlay, self._clock = home, sets, metrics, overlay, clock
         self._refused: dict[str, Refusal] = {}
+        self._bare: set[str] = set()  # shops that began to serve while their live state could not be read
         self._log = structlog.get_logger("pond.service")
 
     async def run(self) -> None:
@@ -76,6 +77,8 @@ class Reloader:
                 self._refused.pop(shop.name, None)
             if serving:
                 self._sets.swap(self._sets.of(shop.name).under(shop))
+            if serving and wanted == serving and shop.name in self._bare:
+                await self._read_late(shop.name)
             if not wanted or wanted == serving or self._is_left_alone(shop.name, wanted):
                 return
             await self._serve(shop, wanted)
@@ -91,11 +94,25 @@ class Reloader:
         fresh = await asyncio.to_thread(self._loaded, shop, release_id)
         try:
             fresh = await self._overlay(fresh)
+            self._bare.discard(shop.name)
         except ServiceUnreachable as error:
+            self._bare.add(shop.name)
             self._log.warning("catalogue_not_read", shop=shop.name, error=str(error))
         self._sets.swap(fresh)
         self._metrics.count_swap(shop.name, before, release_id)
         self._log.info("release_serves", shop=shop.name, release=release_id, before=before)
+
+    async def _read_late(self, shop: str) -> None:
+        """Read the live state that could not be read before; one that must not be used ends the serving after all."""
+        try:
+            self._sets.refresh(await self._overlay(self._sets.of(shop)))
+        except ServiceUnreachable:
+            return
+        except PondError:
+            self._sets.drop(shop)
+            raise
+        self._bare.discard(shop)
+        self._log.info("catalogue_read_late", shop=shop)
 
     async def _serve_earlier(self, shop: Shop) -> None:
         """Let the newest earlier release serve that can: a worker that has just started holds none in memory."""

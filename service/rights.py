@@ -1,7 +1,6 @@
 """A customer's rights over HTTP: export and erasure, each with a row in the audit trail that does not name him."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.control import ControlPlane
@@ -14,6 +13,7 @@ from service.receipts import Receipt
 from service.records import ErasureOut
 from service.schemas import iso
 from service.settings import ServiceSettings
+from service.unfinished import claimed
 from service.use_cases import UseCases
 
 
@@ -25,7 +25,6 @@ class Rights:
     control: ControlPlane
     state: LiveState
     cases: UseCases
-    start: Callable[[ServiceSettings, str, str, list[str]], None] = start_eraser
 
     async def _erasing(self, shop: str) -> Erasing:
         return Erasing(self.settings, await self.cases.shop(shop), self.control, self.state)
@@ -44,9 +43,10 @@ class Rights:
         if known is not None and known.state == "done":
             return _told(known)
         ids = await person_of(erasing, customer_id)
-        receipt = await begin(erasing, ids, actor)
-        await asyncio.to_thread(self.control.record, actor, shop, "customer.erase", {"receipt": receipt.id})
-        self.start(self.settings, shop, receipt.id, ids)
+        with claimed(erasing.shop, self.state.tomb(shop, ids[0])) as claim:
+            receipt = await begin(erasing, ids, actor)
+            await asyncio.to_thread(self.control.record, actor, shop, "customer.erase", {"receipt": receipt.id})
+            start_eraser(self.settings, shop, receipt.id, ids, claim)
         return _told(receipt)
 
     async def receipt(self, shop: str, receipt_id: str) -> ErasureOut:

@@ -138,10 +138,9 @@ redis.call('SET', KEYS[3], ARGV[2] .. id, 'EX', ARGV[4])
 return id
 """
 
-# KEYS journal, meta, customer, erased; ARGV fresh epoch, journal bytes or '' for what the lake has already, live field,
-# live value, valid_from (µs), digest of the customer id. What comes from the lake replaces nothing that holds from a
-# later moment.
-PUT_CUSTOMER: Final = (
+# How a change of a customer begins: KEYS journal, meta, customer, erased; ARGV fresh epoch, journal bytes or '' for
+# what the lake has already, live field, …, digest of the customer id. `mark[2]` is the field's value as it was.
+_PUT: Final = (
     "#!lua\n"
     + _STAMP
     + """
@@ -150,6 +149,14 @@ redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
 local mark = redis.call('HMGET', KEYS[3], 'alias', ARGV[3])
 if mark[1] then return 'A' .. mark[1] end
 local id
+"""
+)
+
+# As `_PUT`; ARGV 4 live value, valid_from (µs). What comes from the lake replaces nothing that holds from a later
+# moment.
+PUT_CUSTOMER: Final = (
+    _PUT
+    + """
 if ARGV[2] ~= '' then
   id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[2])
 else
@@ -161,18 +168,11 @@ return id
 """
 )
 
-# KEYS journal, meta, customer, erased; ARGV fresh epoch, journal bytes or '' for what the lake has already, field, time
-# (µs), state, live value, purpose, digest of the customer id.
+# As `_PUT`; ARGV 4 time (µs), state, live value, purpose.
 # The word with the later time holds; of two at the same time, `off` (the strictest) does.
 PUT_CONSENT: Final = (
-    "#!lua\n"
-    + _STAMP
+    _PUT
     + """
-if redis.call('SISMEMBER', KEYS[4], ARGV[#ARGV]) == 1 then return 'E' end
-redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
-local mark = redis.call('HMGET', KEYS[3], 'alias', ARGV[3])
-if mark[1] then return 'A' .. mark[1] end
-local id
 if ARGV[2] ~= '' then id = redis.call('XADD', KEYS[1], '*', 'j', ARGV[2]) end
 if mark[2] == ARGV[6] then return id or 'D' end
 local said = mark[2] and tonumber(string.match(mark[2], '^(-?%d+)')) or nil

@@ -140,6 +140,10 @@ class ServingSets:
         kept = set(shops)
         self._current = {name: one for name, one in self._current.items() if name in kept}
 
+    def drop(self, shop: str) -> None:
+        """Let go of a shop that must not be served any more."""
+        self._current.pop(shop, None)
+
     @property
     def shops(self) -> tuple[str, ...]:
         """Shops that can serve."""

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from features.contracts import TABLES
 from features.errors import ArtifactCorrupt, ReleaseError
+from features.lake import Lake
 from features.shop import Shop, list_shops
 from models import release
 from service import control, journal
@@ -123,10 +124,7 @@ def _control(settings: ServiceSettings) -> Iterator[Found]:
 
 def _lake(shop: Shop) -> Iterator[Found]:
     for name, table in TABLES.items():
-        versions = {
-            _number(path, lambda said: said["commit"]["format_version"])
-            for path in (shop.lake_dir / name / "_log").glob("*.json")
-        }
+        versions = {commit.format_version for commit in Lake(shop.lake_dir).commits(name)}
         for version in {max(versions), min(versions)} if versions else ():
             yield Found("lake", f"{shop.name}/{name}", version, table.format_version)
 

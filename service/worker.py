@@ -13,7 +13,7 @@ from service.auth import Authenticator
 from service.control import ControlPlane
 from service.decide import Decider, with_live_catalogue
 from service.from_lake import LakeWords
-from service.guardian import start_or_join
+from service.guardian import find_or_start
 from service.limits import RateLimiter
 from service.live_state import LiveState
 from service.observe import Metrics
@@ -63,7 +63,7 @@ async def opened_worker(
 ) -> AsyncIterator[Worker]:  # fmt: skip
     """Open the parts, load what the pointers name, follow them and the state server until closed."""
     control = await asyncio.to_thread(ControlPlane.open, settings)
-    server, key = await asyncio.to_thread(start_or_join, settings), await asyncio.to_thread(control.receipts.key)
+    server, key = await asyncio.to_thread(find_or_start, settings), await asyncio.to_thread(control.receipts.key)
     state = LiveState(connect(server, settings), settings, key)
     auth, sets, spool = Authenticator(control), ServingSets(), Spool(settings.spool)
     words = LakeWords(state)

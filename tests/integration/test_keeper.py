@@ -10,8 +10,9 @@ from features.lake import Lake
 from features.lineage import lineage
 from features.watermarks import watermarks
 from service.compaction import tidied
+from service.drain import TABLES, Drain, Fenced
 from service.journal import lowest, partition_of
-from service.keeper import TABLES, Drain, Election, Fenced, Kept, run_keeper
+from service.keeper import Election, Kept, run_keeper
 from service.live_state import partition_prefix
 from tests.conformance.live_state import DAY, decision, now_us, opened, view
 
@@ -341,7 +342,7 @@ def test_a_busy_shop_lets_the_others_be_drained(world, shop, monkeypatch):
     """One run takes what stood there; a keeper renews its lease between the commits of a long one."""
 
     async def story(state, drain, lake):
-        monkeypatch.setattr("service.keeper.BATCH", 10)
+        monkeypatch.setattr("service.drain.BATCH", 10)
         await state.append_events(shop, [view(f"e{j}", "c1") for j in range(35)])
         asked = []
 
@@ -389,6 +390,30 @@ def test_a_last_drain_needs_no_election(world, shop, state_server, state_setting
         assert len(ids(lake)) == 60
         assert await other.hold()
         await other.resign()
+
+    world(story)
+
+
+def test_drains_go_on_where_they_were_after_the_log_was_cut(world, shop, monkeypatch):
+    monkeypatch.setattr("service.compaction.MOST_COMMITS", 3)
+
+    async def story(state, drain, lake):
+        keeper, idle = drain(), drain()
+        await fill(state, shop)
+        await idle.run()
+        for n in range(12):
+            await fill(state, shop, first=100 * (n + 1), n=5)
+            await keeper.run()
+            told, before = watermarks(lake.commits("events")), counts(lake)
+            tidied(lake, TABLES, [], most_parts=100, unseen_s=-1)
+            assert (watermarks(Lake(lake.root).commits("events")), counts(lake)) == (told, before)
+        await fill(state, shop, first=2_000, n=5)
+        for one in (drain(Lake(lake.root)), idle, keeper):  # a new one, and two that knew the log as it was
+            await one.run()
+        assert ids(lake) == sorted({f"e{i:03}" for n in range(13) for i in range(100 * n, 100 * n + 5)}
+                                   | {f"e{i:03}" for i in [*range(60), *range(2_000, 2_005)]})  # fmt: skip
+        for table in TABLES:
+            assert len(list((lake.root / table / "_log").glob("*.json"))) <= 9
 
     world(story)
 

@@ -11,9 +11,10 @@ from features.lake import Lake
 from features.watermarks import watermarks
 from service import guardian
 from service.customer_state import Status
+from service.drain import Drain
 from service.guardian import StateServer
 from service.journal import lowest, partition_of
-from service.keeper import Drain, Election
+from service.keeper import Election
 from service.live_erasure import forget
 from service.live_state import partition_prefix
 from service.settings import ServiceSettings

@@ -12,8 +12,8 @@ from features.lake_rewrite import rewrite_without
 from features.person import Person
 from features.watermarks import watermarks
 from service.compaction import tidied
+from service.drain import TABLES, Drain
 from service.journal import partition_of
-from service.keeper import TABLES, Drain
 from service.live_erasure import forget
 from service.live_state import partition_prefix
 from service.lives import Source

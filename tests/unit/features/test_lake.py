@@ -120,7 +120,7 @@ def test_a_gap_in_the_log_is_damage(lake) -> None:
 def test_a_table_of_a_newer_pond_is_refused(lake, monkeypatch) -> None:
     lake.append("consents", consents("a"))
     path = next(lake.root.glob("consents/_log/*.json"))
-    monkeypatch.setattr("features.lake._digest", lambda data: "0")
+    monkeypatch.setattr("features.commits.digest_of_bytes", lambda data: "0")
     text = path.read_text().replace('"format_version": 1', '"format_version": 99')
     path.write_text(text.replace(text.split('"digest": "')[1].split('"')[0], "0", 1))
     with pytest.raises(ReleaseError, match="newer Pond"):

@@ -1,4 +1,4 @@
-from features.lake import Commit, Part
+from features.commits import Commit, Part
 from features.lineage import Segment, coalesced, lineage, narrowed, states
 from features.watermarks import Watermark
 

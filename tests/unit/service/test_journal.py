@@ -1,7 +1,7 @@
 import pytest
 
+from features.commits import Commit
 from features.errors import ArtifactCorrupt, ReleaseError
-from features.lake import Commit
 from features.watermarks import Watermark, ranges_meta, watermarks
 from service.journal import EntryType, decode, encode, id_key, lowest, partition_of
 
