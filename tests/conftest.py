@@ -74,6 +74,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of several processes none shall wait for the last one's long file: the longest come first."""
+    """Of several processes none shall wait at the end for another's long file: the rooms with long ones come first."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: next((n for n, rooms in enumerate(LONGEST) if item.nodeid.startswith(rooms)), 9))
+        items.sort(key=lambda item: [item.nodeid.startswith(room) for room in LONGEST], reverse=True)
