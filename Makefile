@@ -9,8 +9,14 @@ BIN    := $(VENV)/bin
 # pip shows its progress to whoever watches. Not compiled ahead: most of the modules are never imported.
 PIP     = $(BIN)/python -m pip install --disable-pip-version-check $(if $(MAKE_TERMOUT),,--quiet)
 READY  := $(VENV)/.ready
+# In two processes; who runs what stands in tests/conftest.py.
+TESTS  := $(BIN)/python -m pytest --numprocesses 2
 FAST   := tests/unit tests/architecture
 MEDIUM := $(wildcard tests/property tests/conformance tests/golden tests/integration)
+
+# Who imports a module first keeps it compiled, also where the machine says otherwise (containers do): else each of the
+# hundreds of processes of a check compiles a thousand modules.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,16 +37,16 @@ demo: setup ## a real shop, trained, evaluated and served, with example calls
 	$(BIN)/pond demo
 
 test-fast: setup ## unit and architecture tests: at every save
-	$(BIN)/python -m pytest $(FAST)
+	$(TESTS) $(FAST)
 
 test: setup ## everything but the end-to-end and fault tests: at every commit
-	$(BIN)/python -m pytest $(FAST) $(MEDIUM)
+	$(TESTS) $(FAST) $(MEDIUM)
 
 check: setup ## what continuous integration runs: lint, types, every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 bench: bench-quality ## all benchmarks (need ../shared or POND_SHARED); results in benchmarks/results/
 

@@ -1,11 +1,12 @@
-"""Shared fixtures: one real Valkey for the session, one shop of its own for every test."""
+"""Shared fixtures: one real Valkey for every test process, one shop of its own for every test; and who runs what."""
 
 import secrets
-import sys
 from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from service import guardian
 from service.guardian import StateServer
@@ -14,6 +15,10 @@ from service.settings import ServiceSettings
 # How long one example takes says how busy the machine is, nothing about what is tested.
 settings.register_profile("pond", deadline=None)
 settings.load_profile("pond")
+
+TRIED: Final = "tried"
+FAULTS: Final = "tests/faults/"
+LONGEST: Final = (FAULTS, "tests/e2e/", "tests/integration/")
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +45,35 @@ def shop() -> str:
 
 
 @pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Say how much was tried, also where output is captured: a promise is worth what it was tested with."""
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say how much was tried, shown at the end whichever process tried: a promise is worth what it was tested with."""
+    return lambda text: record_property(TRIED, text)
 
-    def tell(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{text}\n")
 
-    return tell
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    told = [
+        f"{report.location[2]}: {text}"
+        for report in terminalreporter.getreports("passed")
+        for name, text in report.user_properties
+        if name == TRIED
+    ]
+    if told:
+        terminalreporter.section("what was tried")
+        terminalreporter.write_line("\n".join(told))
+
+
+class WholeFiles(LoadFileScheduling):
+    """A file's tests stay in one process, with what they share; all fault tests do, so that none meets another's."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return FAULTS if nodeid.startswith(FAULTS) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
+    return WholeFiles(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several processes none shall wait at the end for another's long file: the rooms with long ones come first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: [item.nodeid.startswith(room) for room in LONGEST], reverse=True)

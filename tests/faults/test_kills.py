@@ -43,7 +43,7 @@ def kill(service, victim, rng):
     raise AssertionError(f"there is no {victim} to kill")
 
 
-def test_nothing_acknowledged_is_lost_or_doubled_by_any_number_of_kills(tmp_path):
+def test_nothing_acknowledged_is_lost_or_doubled_by_any_number_of_kills(tmp_path, tell):
     seed = int(os.environ.get(SEED) or secrets.randbits(32))
     _log.warning("%s=%d", SEED, seed)  # pytest shows it when the test fails
     rng = random.Random(seed)
@@ -66,4 +66,4 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_any_number_of_kills(tmp_path
     rows = audit(toy, record)
     assert killed.total() >= 50
     assert len(record.stored) > 500
-    _log.info("killed %s; %s; in the lake: %s", dict(killed), record.figures(), rows)
+    tell(f"killed {dict(killed)}; {record.figures()}; in the lake: {rows}")

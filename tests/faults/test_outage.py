@@ -1,6 +1,5 @@
 """The state server away for twenty seconds under load: answers go on, nothing is lost, all recovers by itself."""
 
-import logging
 import os
 import signal
 import time
@@ -10,8 +9,6 @@ import pytest
 from tests import serving
 from tests.faults.record import OUT_OF_REACH, Load, Record, audit
 from tests.serving import wait_for
-
-_log = logging.getLogger("pond.faults")
 
 AWAY_SECONDS = 20
 
@@ -53,7 +50,7 @@ def test_a_worker_that_starts_while_the_state_server_is_away_serves_from_its_rel
         assert service.stop() == 0
 
 
-def test_a_state_server_away_degrades_answers_refuses_events_and_comes_back(toy, tmp_path):
+def test_a_state_server_away_degrades_answers_refuses_events_and_comes_back(toy, tmp_path, tell):
     service, record = serving.RunningService(toy, tmp_path / "log"), Record()
     guardian, answers = service.state_pid("guardian"), 0
 
@@ -94,4 +91,4 @@ def test_a_state_server_away_degrades_answers_refuses_events_and_comes_back(toy,
             service.stop()
     rows = audit(toy, record)
     assert record.sent.keys() == record.stored  # nobody gave up
-    _log.info("%s; in the lake: %s", record.figures(), rows)
+    tell(f"{record.figures()}; in the lake: {rows}")

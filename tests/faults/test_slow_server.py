@@ -1,6 +1,5 @@
 """A state server that hangs or stutters: deadlines, a limit and 503 instead of a pile of waiting requests."""
 
-import logging
 import os
 import signal
 import threading
@@ -12,8 +11,6 @@ import pytest
 from tests import serving
 from tests.faults.record import OUT_OF_REACH, Load, Record, audit
 from tests.serving import wait_for
-
-_log = logging.getLogger("pond.faults")
 
 AT_ONCE = 6
 CALLERS = 30
@@ -91,7 +88,7 @@ def test_a_batch_asks_a_hanging_server_once(service, server_now, record):
     wait_for(lambda: not list(service.settings.spool.glob("*.spool")))
 
 
-def test_a_server_that_stutters_loses_nothing_and_hides_nothing(service, record):
+def test_a_server_that_stutters_loses_nothing_and_hides_nothing(service, record, tell):
     server, pause = service.state_pid("server"), threading.Event()
     try:
         with Load(service, record, 3) as load:
@@ -107,4 +104,4 @@ def test_a_server_that_stutters_loses_nothing_and_hides_nothing(service, record)
     assert service.stop() == 0
     assert record.degraded > 0
     rows = audit(service.toy, record)
-    _log.info("%s; in the lake: %s", record.figures(), rows)
+    tell(f"{record.figures()}; in the lake: {rows}")

@@ -3,7 +3,6 @@
 One service lives through all of it, story by story; its last story is the audit.
 """
 
-import logging
 import os
 import signal
 
@@ -14,8 +13,6 @@ from tests import serving
 from tests.faults.record import Load, Record, audit
 from tests.faults.weather import Weather
 from tests.serving import wait_for
-
-_log = logging.getLogger("pond.faults")
 
 TORN = 700  # bytes that still fit: the next write goes in by half
 HOUR = 3_600
@@ -122,8 +119,8 @@ def test_a_lease_that_a_step_back_prolonged_does_not_stop_the_next_keeper(servic
     wait_for(lambda: drained(service) > before)
 
 
-def test_after_all_weather_lake_and_journal_hold_what_was_acknowledged(service, load, record):
+def test_after_all_weather_lake_and_journal_hold_what_was_acknowledged(service, load, record, tell):
     load.finish()
     assert service.stop() == 0
     rows = audit(service.toy, record)
-    _log.info("%s; in the lake: %s", record.figures(), rows)
+    tell(f"{record.figures()}; in the lake: {rows}")

@@ -58,8 +58,17 @@ def fill(shop):
             writer.commit()
 
 
-def test_first_release_is_promoted_with_its_gates_and_serves_what_was_judged(shop):
-    report = train(shop, merge_settings(shop, {}, sets=QUICK))
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A shop after its first run, recorded in MLflow, for tests that only look at it."""
+    home = tmp_path_factory.mktemp("trained")
+    shop, tracker = create_shop(home, "toy", worlds.TIMEZONE), open_tracker("", home)
+    fill(shop)
+    return shop, train(shop, merge_settings(shop, {}, sets=QUICK), tracker=tracker), tracker
+
+
+def test_first_release_is_promoted_with_its_gates_and_serves_what_was_judged(trained):
+    shop, report, _ = trained
     store = DirectoryStore(shop.releases_dir)
     assert report.promoted
     assert store.current_id() == report.release_id
@@ -111,9 +120,8 @@ def test_a_worse_recipe_is_kept_as_challenger_and_does_not_serve(shop, tmp_path)
     assert not set_champion(client, model, "r-unknown")
 
 
-def test_mlflow_holds_parameters_figures_pictures_and_embeddings(shop, tmp_path):
-    tracker = open_tracker("", tmp_path)
-    report = train(shop, merge_settings(shop, {}, sets=QUICK), tracker=tracker)
+def test_mlflow_holds_parameters_figures_pictures_and_embeddings(trained):
+    _, report, tracker = trained
     assert not [text for text in report.warnings if "MLflow" in text]
     client = tracker.client
     (run,) = client.search_runs([client.get_experiment_by_name("pond/toy").experiment_id])
@@ -185,9 +193,9 @@ def test_no_promote_publishes_without_serving(shop):
     assert [m.release_id for m in store.list()] == [report.release_id]
 
 
-def test_a_release_can_be_judged_again_and_its_map_drawn(shop, tmp_path):
+def test_a_release_can_be_judged_again_and_its_map_drawn(trained, tmp_path):
+    shop, report, _ = trained
     told = merge_settings(shop, {}, sets=QUICK)
-    report = train(shop, told)
     release = DirectoryStore(shop.releases_dir).load(report.release_id)
     assert evaluate_release(shop, release, told.training).report == report.evaluation
     counts = pl.Series([5] * len(release.models.items)).to_numpy()

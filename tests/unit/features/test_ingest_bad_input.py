@@ -89,7 +89,7 @@ def gz_cut(text: str) -> bytes:
         ),
         ("events.csv", (HEADER + GOOD).encode("utf-16"), "it holds UTF-16 text"),
         ("events.csv", b"PK\x03\x04rest of an Excel file", "it holds a zip or Excel file"),
-        ("events.csv", gzip.compress(b"x"), "it holds gzip"),
+        ("events.csv", gzip.compress(b"x", mtime=0), "it holds gzip"),
         ("events.csv", '{"customer_id": "c"}\n', "it holds JSON, not CSV"),
         ("events.csv.gz", HEADER, "it holds text, not gzip"),
         ("events.csv.gz", gz_cut(HEADER + GOOD), "damaged or truncated gzip"),
