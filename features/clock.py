@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,16 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 @lru_cache(maxsize=64)
 def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
+
+
+@lru_cache(maxsize=1024)
+def is_timezone(name: str) -> bool:
+    """Whether there is an IANA time zone of that name here."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def microseconds(moment: datetime) -> int:
@@ -43,6 +53,14 @@ def days_before(at: Int64s, moment: int) -> Int64s:
     0 is that day itself, 1 the day before, however few hours ago it was: the one way in which models and reasons count.
     """
     return np.maximum(-((at - moment) // _DAY_US), 0)
+
+
+def hours_of_week(at: Int64s, timezone: str) -> Int64s:
+    """Return the local hour of the week of some moments (UTC µs): int64 [n], 0 is Monday from 0 h, 167 Sunday 23 h."""
+    local = pl.from_epoch(pl.Series(at, dtype=pl.Int64), time_unit="us").dt.replace_time_zone("UTC")
+    local = local.dt.convert_time_zone(timezone)
+    days, hours = local.dt.weekday().to_numpy().astype(np.int64), local.dt.hour().to_numpy().astype(np.int64)
+    return (days - 1) * 24 + hours
 
 
 def quietest_hour(at: Int64s, timezone: str) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from features import columns as c
-from features.arrays import AnyArray, Int32s, Int64s
+from features.arrays import AnyArray, Bools, Int32s, Int64s
 from features.clock import quietest_hour
 from features.columns import EVENT_KINDS, EventKind, ItemKind
 from features.consents import END_OF_TIME, refusals
@@ -19,6 +19,7 @@ from features.erasure import NOBODY_ERASED, Erased, erased_customers
 from features.history import Histories
 from features.identities import canonical_ids, with_canonical_ids
 from features.ids import IdMap
+from features.trails import Trails, tells_discount, trails_of
 
 MOMENT_MAX: Final = 2**62
 NO_DEFAULT_TIME: Final = -(2**62)
@@ -91,6 +92,8 @@ class Dataset:
     refused : mapping of str to int
         Who has switched personalization off, and when (UTC µs): in nothing above, named so that a release can go on
         obeying when the live state is lost.
+    trails : Trails or None
+        What histories do not tell: channels, events about no item, discounts told; None: nobody looked.
     """
 
     shop: str
@@ -102,6 +105,7 @@ class Dataset:
     bundles: Entities
     events: dict[ItemKind, Histories]
     refused: Mapping[str, int] = field(default_factory=dict)
+    trails: Trails | None = None
 
     @property
     def product_events(self) -> Histories:
@@ -132,9 +136,10 @@ class Dataset:
         if moment >= self.as_of:
             return self
         cut: Callable[[Entities], Entities] = lambda e: replace(e, as_of=moment)  # noqa: E731
+        trails = self.trails and self.trails.where(self.trails.at < moment, self.product_events.at < moment)
         return Dataset(
             self.shop, self.timezone, moment, cut(self.customers), cut(self.products), cut(self.contents),
-            cut(self.bundles), {k: h.before(moment) for k, h in self.events.items()}, self.refused,
+            cut(self.bundles), {k: h.before(moment) for k, h in self.events.items()}, self.refused, trails,
         )  # fmt: skip
 
     @cached_property
@@ -162,6 +167,9 @@ class Dataset:
         for kind in ItemKind:
             for array in vars(self.events[kind]).values():
                 state.update(np.ascontiguousarray(array).tobytes())
+        if self.trails is not None:
+            for part in vars(self.trails).values():
+                state.update(repr(part).encode() if isinstance(part, tuple) else np.ascontiguousarray(part).tobytes())
         return state.hexdigest()
 
 
@@ -199,10 +207,12 @@ def build_dataset(
         kind: _entities(tables.scan(table), key, events.filter(pl.col(c.ITEM_KIND) == kind.name), as_of, c.ITEM_ID)
         for kind, (table, key) in _PLAIN_KINDS.items()
     }
-    histories = {kind: _histories(events, timezone, customers.ids, items[kind].ids, kind) for kind in ItemKind}
+    made = {kind: _histories(events, timezone, customers.ids, items[kind].ids, kind) for kind in ItemKind}
+    histories = {kind: found for kind, (found, _) in made.items()}
+    trails = trails_of(events, customers.ids, made[ItemKind.product][1])
     return Dataset(
         shop, timezone, as_of, customers, items[ItemKind.product], items[ItemKind.content], items[ItemKind.bundle],
-        histories, refused,
+        histories, refused, trails,
     )  # fmt: skip
 
 
@@ -238,7 +248,10 @@ def _entities(
     return Entities(IdMap.of(ids.to_list()), versions, as_of)
 
 
-def _histories(events: pl.LazyFrame, timezone: str, customers: IdMap, items: IdMap, kind: ItemKind) -> Histories:
+def _histories(
+    events: pl.LazyFrame, timezone: str, customers: IdMap, items: IdMap, kind: ItemKind
+) -> tuple[Histories, Bools]:
+    """Return the histories of a kind, and of which rows the shop told of a discount."""
     who = pl.LazyFrame(
         {c.CUSTOMER_ID: pl.Series(customers.texts, dtype=pl.String), "u": np.arange(len(customers), dtype=np.int32)}
     )
@@ -248,23 +261,26 @@ def _histories(events: pl.LazyFrame, timezone: str, customers: IdMap, items: IdM
     code = {name: number for number, name in enumerate(EVENT_KINDS)}
     rows = (
         events.filter((pl.col(c.ITEM_KIND) == kind.name) & pl.col(c.ITEM_ID).is_not_null())
-        .select(c.CUSTOMER_ID, c.ITEM_ID, c.AT, c.KIND, c.QUANTITY, c.PRICE, c.ORDER_ID, c.EVENT_ID)
+        .select(
+            c.CUSTOMER_ID, c.ITEM_ID, c.AT, c.KIND, c.QUANTITY, c.PRICE, c.ORDER_ID, c.EVENT_ID, told=tells_discount()
+        )
         .join(who, on=c.CUSTOMER_ID)
         .join(what, on=c.ITEM_ID)
         .with_columns(pl.col(c.KIND).replace_strict(code, return_dtype=pl.UInt8))
         .sort("u", c.AT, c.EVENT_ID)
         .pipe(with_baskets, timezone)
-        .select("u", "i", c.AT, c.KIND, c.QUANTITY, c.PRICE, "order_idx")
+        .select("u", "i", c.AT, c.KIND, c.QUANTITY, c.PRICE, "order_idx", "told")
         .collect()
     )
     indptr: Int64s = np.zeros(len(customers) + 1, np.int64)
     np.cumsum(np.bincount(rows["u"].to_numpy(), minlength=len(customers)), out=indptr[1:])
     array: Callable[[str, type], AnyArray] = lambda name, dtype: rows[name].to_numpy().astype(dtype)  # noqa: E731
-    return Histories(
+    histories = Histories(
         indptr, array("i", np.int32), array(c.AT, np.int64), array(c.KIND, np.uint8),
         rows[c.QUANTITY].fill_null(1).to_numpy().astype(np.float32),
         rows[c.PRICE].fill_null(float("nan")).to_numpy().astype(np.float32), array("order_idx", np.int32),
     )  # fmt: skip
+    return histories, array("told", np.bool_)
 
 
 def with_baskets(rows: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
