@@ -87,7 +87,7 @@ STAGE_RULES: Final = (
     ),
     Rule(
         "buyer", "has_bought", _has_bought, "bought, and none of the above",
-        "在 {n} 天买过,上次在{ago_zh}", "Bought on {n:days}, last {ago_en}",
+        "在 {n} 天买过,上次购买:{ago_zh}", "Bought on {n:days}, last {ago_en}",
     ),
     Rule(
         "lost", "interest_gone", lambda case: case.facts.n_acts > 0 and case.is_lost,
@@ -102,7 +102,7 @@ STAGE_RULES: Final = (
     Rule(
         "interested", "looks_around", lambda case: case.is_interested,
         "something in the cart or among the favorites, or three views and clicks",
-        "还没有购买,有 {acts} 次浏览、收藏或加购,最近在{ago_zh}",
+        "还没有购买,有 {acts} 次浏览、收藏或加购,最近一次:{ago_zh}",
         "Has not bought yet; views, favorites and carts: {acts}, last {ago_en}",
     ),
     Rule(

@@ -10,7 +10,7 @@ from features.history import DAY_US, Histories
 from models.lifecycle.config import LifecycleConfig
 from models.lifecycle.goods import taste_weights
 
-LEAST_WEIGHT: Final = 1.0  # purchases' worth, not faded: a single view makes no favourite
+LEAST_WEIGHT: Final = 2.0  # purchases' worth, not faded: one purchase makes no favourite
 
 
 @dataclass(frozen=True, slots=True)

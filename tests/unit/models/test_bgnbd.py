@@ -74,7 +74,7 @@ def test_days_tell_the_same_as_weeks():
 
 
 @pytest.mark.parametrize("dies_at_once", [False, True])
-def test_known_parameters_are_found_again(dies_at_once: bool):
+def test_known_parameters_are_found_again(dies_at_once):
     true = BgNbd(0.8, 20.0, 0.7, 3.0, dies_at_once)
     who, _ = drawn(true, 6000, 300.0, seed=3)
     found = fit_bgnbd(who, 25.0, dies_at_once=dies_at_once).model
@@ -85,7 +85,7 @@ def test_known_parameters_are_found_again(dies_at_once: bool):
 
 
 @pytest.mark.parametrize("dies_at_once", [False, True])
-def test_as_many_purchases_come_as_were_expected(dies_at_once: bool):
+def test_as_many_purchases_come_as_were_expected(dies_at_once):
     model = BgNbd(0.8, 20.0, 0.7, 3.0, dies_at_once)
     who, later = drawn(model, 8000, 200.0, seed=5, span=90.0)
     expected = model.expected(90.0, who)
