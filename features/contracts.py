@@ -183,11 +183,27 @@ DECISIONS: Final = Table(
     ),
 )  # fmt: skip
 
+PROFILES: Final = Table(
+    "profiles", (c.CUSTOMER_ID, "as_of"),
+    (
+        _id(c.CUSTOMER_ID, required=True), Column("as_of", "moment", required=True), _id("release"),
+        *_texts("stage", "stage_zh", "stage_en", "layer", "layer_zh", "layer_en"), Column("recency_days", "whole"),
+        Column("purchase_days", "whole"), Column("baskets", "whole"), Column("typical_gap_days", "amount"),
+        Column("spend", "amount"), Column("year_spend", "amount"), Column("margin", "amount"),
+        Column("basket_value", "amount"), Column("p_alive", "amount"), Column("expected_30", "amount"),
+        Column("expected_90", "amount"), Column("expected_spend_90", "amount"), Column("price_level", "amount"),
+        Column("discount_share", "amount"), Column("categories", "list"), Column("brands", "list"),
+        Column("active_hours", "list"), Column("channels", "list"), Column("tags", "list"),
+        Column("derived_tags", "list"), Column("body", "json"),
+    ),
+)  # fmt: skip
+
 TABLES: Final[dict[str, Table]] = {
     t.name: t
-    for t in (EVENTS, PRODUCTS, CONTENTS, BUNDLES, CUSTOMERS, IDENTITIES, CONSENTS, CAMPAIGNS, DECISIONS)
+    for t in (EVENTS, PRODUCTS, CONTENTS, BUNDLES, CUSTOMERS, IDENTITIES, CONSENTS, CAMPAIGNS, DECISIONS, PROFILES)
 }  # fmt: skip
-FROM_FILES: Final = tuple(name for name in TABLES if name != "decisions")
+WRITTEN_BY_POND: Final = ("decisions", "profiles")
+FROM_FILES: Final = tuple(name for name in TABLES if name not in WRITTEN_BY_POND)
 
 
 def table_named(name: str) -> Table:

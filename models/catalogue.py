@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from features.dataset import Dataset
 from models.bundles.model import BundleConfig, BundleModel, fit_bundles
 from models.contents.model import ContentConfig, ContentModel, fit_contents
+from models.lifecycle.config import LifecycleConfig
+from models.lifecycle.model import LifecycleModel, fit_lifecycle
 from models.recommenders.als import AlsConfig, AlsModel, fit_als
 from models.recommenders.content_based import ContentBasedConfig, ContentBasedModel, fit_content_based
 from models.recommenders.ease import EaseConfig, EaseModel, fit_ease
@@ -86,4 +88,5 @@ SOURCES: Final[dict[str, SourceEntry]] = {
 PARTS: Final[dict[str, PartEntry]] = {
     "contents": PartEntry(ContentConfig, ContentModel, fit_contents, ContentModel.empty),
     "bundles": PartEntry(BundleConfig, BundleModel, fit_bundles, BundleModel.empty),
+    "lifecycle": PartEntry(LifecycleConfig, LifecycleModel, fit_lifecycle, LifecycleModel.empty),
 }

@@ -16,6 +16,7 @@ from features.columns import EVENT_KINDS
 from features.contracts import TABLES
 from features.person import REFERENCES, Person
 from features.scrub import files_below
+from models.lifecycle.model import LifecycleModel
 from models.release import load_release
 from models.trained import Models
 from service.erasure import Erasing, knows, person_of
@@ -121,7 +122,19 @@ def _known(models: Models, idx: int) -> dict[str, Any]:
         for n in range(len(history))
     ]  # fmt: skip
     profile = {k: v for k, v in models.customers.frame.row(idx, named=True).items() if v is not None and k != "idx"}
-    return {"profile": profile, "history": events, "models": dict(_fitted(models, idx))}
+    return {
+        "profile": profile, "history": events, "trail": _trail(models, idx), "models": dict(_fitted(models, idx)),
+    }  # fmt: skip
+
+
+def _trail(models: Models, idx: int) -> list[dict[str, Any]]:
+    """Return the events that the release keeps of him for his profile: by which channel he came, or about no item."""
+    trails = models.part(LifecycleModel).trails
+    mine = trails.of(idx)
+    return [
+        {"at": iso(int(at)), "kind": EVENT_KINDS[int(kind)], "channel": trails.channels[code] if code >= 0 else None}
+        for at, kind, code in zip(mine.at, mine.kind, mine.channel, strict=True)
+    ]
 
 
 def _fitted(models: Models, idx: int) -> Iterable[tuple[str, Any]]:

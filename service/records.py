@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from features.clock import microseconds
 from features.shop import validated_timezone
+from service.profiles import ProfileOut
 from service.schemas import BATCH_LIMIT, Amount, Id, Moment, Number, Text, Wire
 
 Ids: TypeAlias = Annotated[list[Id], Field(max_length=1_000)]
@@ -260,6 +261,8 @@ class CustomerOut(BaseModel):
     known_to_release: bool = Field(description="Whether the release has a history of this customer.")
     attributes: dict[str, str] = Field(description="Attributes as the models see them.")
     consents: dict[str, str] = Field(description="Last word by `purpose` or `purpose:channel`.")
+    profile: ProfileOut | None = Field(None, description="Who the customer is; none when personalization is off.")
+    profile_note: str = Field("", description="Why there is no profile; empty when there is one.")
     recent: list[TailEvent] = Field(description="Events since the release was trained, oldest first.")
 
 

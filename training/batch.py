@@ -256,21 +256,28 @@ def _as_known(models: Models, asks: Sequence[_Ask], lake: Tables) -> list[_Ask]:
 def write_recommendations(frame: pl.DataFrame, path: Path) -> None:
     """Write Parquet, CSV or JSON lines by the extension; the file appears whole or not at all.
 
-    In CSV, texts that a spreadsheet would run as a formula (starting with = + - @) get a `'` before them.
+    In CSV, texts that a spreadsheet would run as a formula (starting with = + - @) get a `'` before them, and lists are
+    texts separated by `|`.
     """
-    if path.suffix not in FORMATS:
-        raise UsageError(f"{path.name}: the extension says the format; use one of {', '.join(FORMATS)}.")
-    if not path.parent.is_dir():
-        raise UsageError(f"There is no directory {path.parent}; create it first.")
+    check_output(path)
     writing = path.with_name(f".{path.name}.writing")
     try:
         with storage_errors(path):
             if path.suffix == ".parquet":
                 frame.write_parquet(writing)
             elif path.suffix == ".csv":
-                frame.with_columns(pl.col(pl.String).str.replace(f"({FORMULA_STARTS})", "'$1")).write_csv(writing)
+                flat = frame.with_columns(pl.col(pl.List(pl.String)).list.join("|"))
+                flat.with_columns(pl.col(pl.String).str.replace(f"({FORMULA_STARTS})", "'$1")).write_csv(writing)
             else:
                 frame.write_ndjson(writing)
             writing.replace(path)
     finally:
         writing.unlink(missing_ok=True)
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that could not be written, before the work is done."""
+    if path.suffix not in FORMATS:
+        raise UsageError(f"{path.name}: the extension says the format; use one of {', '.join(FORMATS)}.")
+    if not path.parent.is_dir():
+        raise UsageError(f"There is no directory {path.parent}; create it first.")

@@ -9,7 +9,7 @@ import numpy as np
 from features import columns as c
 from features.arrays import Bools, Float64s, Int64s
 from features.clock import shop_day_start
-from features.dataset import Dataset
+from features.dataset import MOMENT_MAX, Dataset
 from features.history import DAY_US, Histories
 from features.trails import Trail, Trails, joined_trails
 from models.forgetting import Gone
@@ -95,15 +95,19 @@ class LifecycleModel:
         """Return the trail of one person, given by his customers of the release."""
         return joined_trails([self.trails.of(idx) for idx in person or (-1,)])
 
-    def told_of(self, person: Sequence[int], histories: Histories) -> Bools:
-        """Return of which lines of a person's history in the release the shop told a discount: bool [n], its order."""
-        if len(self.trails.told) != len(histories) or not person:
-            return np.zeros(sum(len(histories.of(idx)) for idx in person), np.bool_)
-        rows = [slice(int(self.line_indptr[idx]), int(self.line_indptr[idx + 1])) for idx in person]
-        told = np.concatenate([self.trails.told[row] for row in rows])
-        order = np.argsort(np.concatenate([histories.at[row] for row in rows]), kind="stable")
-        ordered: Bools = told[order]
-        return ordered
+    def told_of(self, person: Sequence[int], histories: Histories, at: int = MOMENT_MAX) -> Bools:
+        """Return of which lines of a person's history in the release the shop told a discount: bool [n], its order.
+
+        `histories` are those of the release; only lines strictly before `at` (UTC µs).
+        """
+        rows = [slice(int(histories.indptr[idx]), int(histories.indptr[idx + 1])) for idx in person]
+        moments = np.concatenate([np.empty(0, np.int64), *(histories.at[row] for row in rows)])
+        order = np.argsort(moments, kind="stable")
+        n_before = int(np.searchsorted(moments[order], at, side="left"))
+        if len(self.trails.told) != len(histories):  # nobody told of any
+            return np.zeros(n_before, np.bool_)
+        told: Bools = np.concatenate([np.empty(0, np.bool_), *(self.trails.told[row] for row in rows)])
+        return told[order][:n_before]
 
     def n_invited(self, person: Sequence[int], at: int) -> int:
         """Count who came before a moment and names the person as inviter."""
@@ -142,9 +146,10 @@ class LifecycleModel:
 
 
 def fit_lifecycle(
-    dataset: Dataset, _sources: Mapping[str, CandidateSource], config: LifecycleConfig, rng: np.random.Generator
+    dataset: Dataset, sources: Mapping[str, CandidateSource], config: LifecycleConfig, rng: np.random.Generator
 ) -> LifecycleModel:
     """Learn the shop's rhythm, thresholds and prices from everything before the dataset's moment."""
+    del sources
     phase = shop_day_start(dataset.as_of, dataset.timezone, dataset.day_starts) % DAY_US
     today, bought = (dataset.as_of - phase) // DAY_US, dataset.product_events.purchases
     events, goods = dataset.product_events, fit_goods(dataset, config.category_depth)
