@@ -1,6 +1,7 @@
 """The profile of one customer over HTTP: the release's history and what came since, read as a decision reads them."""
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -14,9 +15,13 @@ from models.lifecycle.profile import profiles_of
 from models.lifecycle.rules import LAYERS, STAGES
 from models.lifecycle.telling import told
 from models.trained import Models
-from service.customer_state import CustomerState
+from service.customer_state import CustomerState, Status
 from service.schemas import ReasonOut, iso
 from service.tail import decode_rows
+
+SWITCHED_OFF: Final = "This customer has switched personalization off: no profile is made."
+NO_RELEASE: Final = "There is no release to profile with yet; train one."
+NOT_KNOWN_YET: Final = "Consents are being read back into the live state; ask again in a moment."
 
 
 class JudgedOut(BaseModel):
@@ -94,6 +99,17 @@ class ProfileOut(BaseModel):
     joined_at: str | None = Field(description="Member since, UTC.")
     invited: int = Field(description="Customers who name this one as inviter, until the release.")
     notes: list[str] = Field(description="Where the numbers stand on less than they should, and why.")
+
+
+def profile_or_why(models: Models | None, state: CustomerState, now: int) -> tuple[ProfileOut | None, str]:
+    """Return the profile of a customer at this moment (UTC µs), or none and the reason in a sentence."""
+    if state.status is Status.off:
+        return None, SWITCHED_OFF
+    if models is None:
+        return None, NO_RELEASE
+    if not state.knows_words:
+        return None, NOT_KNOWN_YET
+    return profile_now(models, state, now), ""
 
 
 def profile_now(models: Models, state: CustomerState, now: int) -> ProfileOut:

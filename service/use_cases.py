@@ -27,7 +27,7 @@ from service.live_state import LiveState
 from service.merges import MergeOutcome, Merges
 from service.observe import Metrics
 from service.problems import CannotMerge, CannotUnmerge, Erased, LimitExceeded, NothingStored, NotKept
-from service.profiles import profile_now
+from service.profiles import profile_or_why
 from service.records import (
     AuditEntry,
     AuditOut,
@@ -57,8 +57,6 @@ from service.tail import LiveEvent, decode_rows
 
 AHEAD_US: Final = 86_400_000_000  # a clock may run this far ahead; beyond lies a mistake of the unit or the zone
 AT_A_TIME: Final = 500
-PROFILE_OFF: Final = "This customer has switched personalization off: no profile is made."
-NO_PROFILE_YET: Final = "There is no release to profile with yet; train one."
 _NO_MERGE: Final = {
     MergeOutcome.same: "A customer cannot be merged into himself; name two ids.",
     MergeOutcome.circle: "The customer who shall stay is another id of the one who shall go: they are one person.",
@@ -235,13 +233,12 @@ class UseCases:
         is_off = state.status is Status.off
         live = attributes_of((state.attributes or {}).get("attributes"))
         attributes = attributes_known(serving.models, state) if serving else live
-        note = PROFILE_OFF if is_off else "" if serving else NO_PROFILE_YET
+        profile, note = profile_or_why(serving.models if serving else None, state, self.clock())
         return CustomerOut(
             customer_id=state.customer_id, personalization="off" if is_off else "on", known_to_release=bool(person),
             other_ids=list(state.other_ids), attributes={} if is_off else attributes,
             consents={":".join(filter(None, said)): word.state for said, word in state.words.items()},
-            profile=profile_now(serving.models, state, self.clock()) if serving and not is_off else None,
-            profile_note=note, recent=[
+            profile=profile, profile_note=note, recent=[
                 TailEvent(at=iso(row.at), kind=row.kind.name, item_kind=row.item_kind.name, item_id=row.item_id)
                 for row in decode_rows(state.tail)
             ],

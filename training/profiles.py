@@ -18,6 +18,7 @@ from models.lifecycle.known import about_first, life_of, trained_row
 from models.lifecycle.life import About, Lives
 from models.lifecycle.model import LifecycleModel
 from models.lifecycle.profile import profiles_of
+from models.lifecycle.rules import STRANGER
 from models.lifecycle.telling import row_of
 from models.revision import is_nobody
 from models.trained import NO_TAILS, Models
@@ -44,9 +45,9 @@ def profile_batch(
     """Return a profile for every customer, a row each by customer_id; columns of the table `profiles`.
 
     A customer is whom the release or, until `as_of` (default: the release's own moment), the lake knows by an event or
-    a row of `customers`; the ids of one person are one. Everything is of what lies strictly before `as_of`: the
-    release's history cut there, or the lake's events since. What was learned from everybody is the release's. Who has
-    refused personalization, by then or since, or was erased is not among them.
+    a row of `customers`, if anything of it lies before; the ids of one person are one. Everything is of what lies
+    strictly before `as_of`: the release's history cut there, or the lake's events since. What was learned from everybody
+    is the release's. Who has refused personalization, by then or since, or was erased is not among them.
     """
     at = models.as_of if as_of is None else as_of
     asks = _asks(models, lake, release, at, erased)
@@ -64,7 +65,10 @@ def profile_chunk(models: Models, asks: Sequence[_Ask]) -> pl.DataFrame:
         query = models.query(lead, ask.at, ask.tails.get(ItemKind.product, EMPTY), also=also, others=ask.tails)
         lives.append(life_of(models, query, ask.person, ask.about, ask.bare))
     found = profiles_of(models.part(LifecycleModel), Lives.of(lives), asks[0].at)
-    rows = [row_of(ask.customer_id, ask.release, one) for ask, one in zip(asks, found, strict=True)]
+    # A release knows ids that came only after an earlier moment: of strangers there is nothing to say.
+    rows = [
+        row_of(ask.customer_id, ask.release, one) for ask, one in zip(asks, found, strict=True) if one.stage != STRANGER
+    ]
     return pl.DataFrame(rows, schema=PROFILES.schema)
 
 

@@ -10,7 +10,8 @@ from typing import Final
 from models.lifecycle.facts import Case
 from models.reasons import Reason
 
-STAGES: Final = ("stranger", "aware", "interested", "buyer", "loyal", "advocate", "dormant", "lost")
+STRANGER: Final = "stranger"
+STAGES: Final = (STRANGER, "aware", "interested", "buyer", "loyal", "advocate", "dormant", "lost")
 LAYERS: Final = ("high_value", "potential", "ordinary", "sleeping")
 
 
@@ -111,7 +112,7 @@ STAGE_RULES: Final = (
         "接触过店铺,还没有明显兴趣", "Knows the shop, shows no interest yet",
     ),
     Rule(
-        "stranger", "unknown", _anybody,
+        STRANGER, "unknown", _anybody,
         "nothing is known", "还没有任何记录", "Nothing is known yet",
     ),
 )  # fmt: skip
