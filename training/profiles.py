@@ -46,8 +46,8 @@ def profile_batch(
 
     A customer is whom the release or, until `as_of` (default: the release's own moment), the lake knows by an event or
     a row of `customers`, if anything of it lies before; the ids of one person are one. Everything is of what lies
-    strictly before `as_of`: the release's history cut there, or the lake's events since. What was learned from everybody
-    is the release's. Who has refused personalization, by then or since, or was erased is not among them.
+    strictly before `as_of`: the release's history cut there, or the lake's events since. What was learned from all
+    customers is the release's. Who has refused personalization, by then or since, or was erased is not among them.
     """
     at = models.as_of if as_of is None else as_of
     asks = _asks(models, lake, release, at, erased)
