@@ -47,11 +47,12 @@ def replace_profiles(
                 return 0
             if lake.replace_next(table, number, [*kept, *made], removed, source="profiles", meta={AT: as_of}):
                 break
-            for part in set(kept) - set(before):
-                (directory / part.name).unlink(missing_ok=True)
-        # At once, as an erasure does: what somebody refused or asked to be erased does not wait for a sweep.
-        for name in removed:
-            (directory / name).unlink(missing_ok=True)
+        named = {part.name for part in (*kept, *made)}
+        # At once, as an erasure does: what somebody refused or asked to be erased does not wait for a sweep. Nobody else
+        # writes this table while it is locked, so parts that no commit names are leftovers.
+        for path in directory.glob("*.parquet"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
         sync_directory(directory)
         return len(fresh)
 
