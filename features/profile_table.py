@@ -22,8 +22,8 @@ ROWS_A_PART: Final = 200_000
 
 def replace_profiles(
     lake: Lake, rows: pl.DataFrame, as_of: int, gone: Callable[[list[str]], Collection[str]]
-) -> int:  # fmt: skip
-    """Make `rows` the version of a moment (UTC µs); return how many rows readers see of it.
+) -> pl.DataFrame:  # fmt: skip
+    """Make `rows` the version of a moment (UTC µs); return those of them that readers see.
 
     Parameters
     ----------
@@ -44,17 +44,17 @@ def replace_profiles(
             kept = [part for one in before if (part := _without(lake, one, is_stale)) is not None]
             removed = tuple(part.name for part in before if part not in kept)
             if not made and not removed:
-                return 0
+                return fresh
             if lake.replace_next(table, number, [*kept, *made], removed, source="profiles", meta={AT: as_of}):
                 break
         named = {part.name for part in (*kept, *made)}
-        # At once, as an erasure does: what somebody refused or asked to be erased does not wait for a sweep. Nobody else
-        # writes this table while it is locked, so parts that no commit names are leftovers.
+        # At once, as an erasure does: what somebody refused or asked to be erased does not wait for a sweep. Nobody
+        # else writes this table while it is locked, so parts that no commit names are leftovers.
         for path in directory.glob("*.parquet"):
             if path.name not in named:
                 path.unlink(missing_ok=True)
         sync_directory(directory)
-        return len(fresh)
+        return fresh
 
 
 def _without(lake: Lake, part: Part, is_stale: pl.Expr) -> Part | None:

@@ -50,9 +50,9 @@ def profile(
         workers=merge_settings(opened, session.environ).training.workers, progress=report(session),
     )  # fmt: skip
     # Asked anew while the table is locked: somebody may have been erased, or have refused, since the work began.
-    kept = replace_profiles(lake, frame, moment, lambda ids: left_out(lake, read_erased(opened), ids))
+    frame = replace_profiles(lake, frame, moment, lambda ids: left_out(lake, read_erased(opened), ids))
     write_recommendations(frame, out)
-    session.say(f"{counted(frame.height, 'profile')} in {out}, {counted(kept, 'row')} in the lake's table profiles")
+    session.say(f"{counted(frame.height, 'profile')} in {out} and in the lake's table profiles")
     _show(session, frame)
 
 
