@@ -1,7 +1,7 @@
 """Trails: what histories of items do not tell: channels, events about no item, discounts the shop told of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
@@ -129,6 +129,12 @@ class Trails:
             indptr, self.at[keep], self.kind[keep], self.channel[keep], self.is_bare[keep], self.channels,
             self.told[keep_lines],
         )  # fmt: skip
+
+    def without_lone_channels(self) -> "Trails":
+        """Return them with empty names for channels that no row names (any more); codes stay what they were."""
+        used = np.bincount(self.channel[self.channel >= 0], minlength=len(self.channels)) > 0
+        names = tuple(name if kept else "" for name, kept in zip(self.channels, used.tolist(), strict=True))
+        return replace(self, channels=names)
 
 
 def trails_of(events: pl.LazyFrame, customers: IdMap, told: Bools) -> Trails:

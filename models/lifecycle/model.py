@@ -125,8 +125,9 @@ class LifecycleModel:
         lines = np.repeat(stays, np.diff(self.line_indptr))
         kept = np.repeat(stays, np.diff(self.trails.indptr))
         came = np.repeat(stays, np.diff(self.invited_indptr))
+        trails = self.trails.where(kept, lines if len(self.trails.told) else self.trails.told)
         return replace(
-            self, trails=self.trails.where(kept, lines if len(self.trails.told) else self.trails.told),
+            self, trails=trails.without_lone_channels(),
             line_indptr=_emptied(self.line_indptr, stays), invited_indptr=_emptied(self.invited_indptr, stays),
             invited_at=self.invited_at[came],
         )  # fmt: skip

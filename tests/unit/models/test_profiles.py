@@ -314,6 +314,10 @@ def test_the_part_forgets_a_customer_and_keeps_the_others():
     assert after.told_of((zoe,), gone).tolist() == model.told_of((zoe,), dataset.product_events).tolist() == [False]
     assert after.trail_of((zoe,)).at.tolist() == model.trail_of((zoe,)).at.tolist()
     assert day(5) not in after.trails.at
+    # A channel that only she came by would still tell of her; the others keep their names.
+    alone = fitted(world([*rows, ("ann", "tea", 7, {"channel": "her-own"})], as_of=300, customers=people))
+    assert alone.trails.channels == ("app", "her-own")
+    assert alone.without(Gone(np.array([ann], np.int32))).trails.channels == ("app", "")
 
 
 def test_ids_of_one_person_are_taken_together():
