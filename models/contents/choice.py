@@ -4,13 +4,11 @@ from typing import Final
 
 import numpy as np
 
-from features.arrays import AnyArray, Bools, Float32s, Float64s, Int32s
-from features.clock import HOUR_US
+from features.arrays import AnyArray, Float32s, Float64s, Int32s
 from models.contents.config import PoolConfig, WeightConfig
 from models.contents.present import Present
 from models.contents.pulse import DAYS, HOUR
 from models.contents.signals import SIGNALS, Reader, heat, signal_matrix
-from models.contents.table import ALWAYS
 from models.index.faiss_index import FaissIndex
 from models.items import ItemTable
 from models.rank.ranker import Forests
@@ -38,14 +36,8 @@ def find_contents(
         _best_above_zero(liked, config.taste),
     ]  # fmt: skip
     pool = allowed[np.unique(np.concatenate(found))]
-    on_air = allowed[is_on_air(allowed, at, present, 0.0)]
+    on_air = allowed[present.is_on_air(allowed, at)]
     return np.unique(np.concatenate([pool, on_air, _near(reader, allowed, present, index, config.near)]))
-
-
-def is_on_air(content_idx: Int32s, at: int, present: Present, soon_hours: float) -> Bools:
-    """Which of some contents are live streams that are on or begin within some hours: bool [n]."""
-    starts = present.starts_at[content_idx]
-    return (starts > ALWAYS) & (starts <= at + soon_hours * HOUR_US)
 
 
 def _near(reader: Reader, allowed: Int32s, present: Present, index: FaissIndex, limit: int) -> Int32s:
@@ -64,12 +56,13 @@ def _near(reader: Reader, allowed: Int32s, present: Present, index: FaissIndex, 
 def order_contents(
     reader: Reader, pool: Int32s, present: Present, items: ItemTable, forests: Forests, weights: WeightConfig
 ) -> tuple[Float32s, Float32s]:  # fmt: skip
-    """Score contents: (float32 [n], higher is better within one answer; their signals [n, n_signals])."""
+    """Score contents: (float32 [n] in (0, 1), higher is better within one answer; their signals [n, n_signals])."""
     matrix = signal_matrix(reader, pool, present, items)
+    # Positive and bounded, as exploration and rules that weigh need it.
     score = forests.ordered(matrix)[0] if forests.boosters else by_rule(matrix, weights)
-    live = is_on_air(pool, reader.query.at, present, weights.live_soon_hours)
+    live = present.is_on_air(pool, reader.query.at)
     score = score + weights.stage * matrix[:, _AT["stage"]] + weights.live * live
-    return score.astype(np.float32), matrix
+    return (1.0 / (1.0 + np.exp(-score))).astype(np.float32), matrix
 
 
 def by_rule(matrix: Float32s, weights: WeightConfig = RULE_WEIGHTS) -> Float64s:
@@ -89,8 +82,8 @@ def signal(matrix: Float32s, name: str) -> Float32s:
 
 def _best(value: AnyArray, n: int) -> AnyArray:
     """Rows of the n greatest values, ties by row."""
-    if n >= len(value):
-        return np.arange(len(value))
+    if n >= len(value) or not n:
+        return np.arange(min(n, len(value)))
     # The cut keeps every tie of the last value, so that the row decides, not the partition.
     least = np.partition(value, len(value) - n)[len(value) - n]
     rows = np.flatnonzero(value >= least)

@@ -27,8 +27,7 @@ class WeightConfig(BaseModel):
     taste: float = Field(2.0, ge=0, description="Share of readers of like taste; only where nothing is learned.")
     linked: float = Field(1.0, ge=0, description="Linked products the customer looks at; only where none is learned.")
     stage: float = Field(0.7, ge=0, description="Written for the customer's stage (less as much for another's).")
-    live: float = Field(0.7, ge=0, description="A live stream that is on, or begins soon.")
-    live_soon_hours: float = Field(24.0, ge=0, description="How long before it begins a live stream is announced.")
+    live: float = Field(0.7, ge=0, description="A live stream that is on, or begins within a day.")
 
 
 class ContentConfig(BaseModel):

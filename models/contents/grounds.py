@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 
 from features.arrays import Float32s, Int32s
-from models.contents.choice import is_on_air, signal
-from models.contents.config import WeightConfig
+from models.contents.choice import signal
 from models.contents.present import Present
 from models.contents.pulse import HOUR_US
 from models.contents.signals import Reader
@@ -29,12 +28,10 @@ class Why:
     reason: Reason
 
 
-def grounds_of(
-    reader: Reader, content_idx: Int32s, matrix: Float32s, present: Present, items: ItemTable, weights: WeightConfig
-) -> list[Why]:  # fmt: skip
+def grounds_of(reader: Reader, content_idx: Int32s, matrix: Float32s, present: Present, items: ItemTable) -> list[Why]:
     """Return why each of some contents is shown; `matrix` holds their signals."""
     at = reader.query.at
-    on = is_on_air(content_idx, at, present, weights.live_soon_hours)
+    on = present.is_on_air(content_idx, at)
     named = {name: signal(matrix, name) for name in ("linked", "stage", "text_last", "taste_mean", "readings")}
     age_hours = np.expm1(signal(matrix, "age"))
     found = []

@@ -86,7 +86,7 @@ def fit_contents(
     """
     del sources
     if not len(dataset.contents):
-        return replace(ContentModel.empty(), config=config, note="no contents yet")
+        return replace(ContentModel.empty(), config=config)
     seeds = [int(seed) for seed in rng.integers(2**31 - 1, size=3)]
     table = ContentTable.of(dataset.contents.ids, dataset.contents.frame)
     described = describe(table.contents)

@@ -8,6 +8,7 @@ from typing import Final, Self
 import numpy as np
 
 from features.arrays import Bools, Float32s, Int32s, Int64s
+from features.history import DAY_US
 from features.text import split_words
 from models.arrivals import grown_to
 from models.contents.pulse import UNREAD, Pulse, Readings
@@ -18,6 +19,7 @@ from models.query import NO_ITEMS
 from models.recommenders.content_based import Wording
 
 MAX_CHARS: Final = 4_000
+SOON_US: Final = DAY_US  # how long before it begins a live stream is news
 _OF_TABLE: Final = ("forms", "form_codes", "starts_at", "has_text", "published", "place", "_untold")
 
 
@@ -116,9 +118,20 @@ class Present:
         return place
 
     def born(self, content_idx: Int32s, at: int) -> Int64s:
-        """Since when some contents are news at a moment: int64 [n]; a live stream anew when it begins."""
+        """Since when some contents are news at a moment: int64 [n].
+
+        A live stream is news again around its beginning: the nearer, the more, on the day before as well as after.
+        """
+        starts, published = self.starts_at[content_idx], self.published[content_idx]
+        is_soon = (at < starts) & (starts <= at + SOON_US)
+        again = np.where(is_soon, 2 * at - np.where(is_soon, starts, at), np.where(starts <= at, starts, ALWAYS))
+        return np.maximum(published, again)
+
+    def is_on_air(self, content_idx: Int32s, at: int) -> Bools:
+        """Which of some contents are live streams that are on, or begin within a day: bool [n]."""
         starts = self.starts_at[content_idx]
-        return np.where(starts <= at, np.maximum(self.published[content_idx], starts), self.published[content_idx])
+        on: Bools = (starts > ALWAYS) & (starts <= at + SOON_US)
+        return on
 
     def is_out(self, content_idx: Int32s, at: int) -> Bools:
         """Which of some contents were published before a moment and have not expired: bool [n].

@@ -82,7 +82,7 @@ class ContentShelf:
         score, matrix = order_contents(reader, pool, present, items, self.model.forests, config.weights)
         order = np.lexsort((pool, -score)).astype(np.int32)
         chosen = explored(order, k, request.explore_seed)
-        whys = grounds_of(reader, pool[chosen.sure], matrix[chosen.sure], present, items, config.weights)
+        whys = grounds_of(reader, pool[chosen.sure], matrix[chosen.sure], present, items)
         picks = [self._pick(int(pool[row]), float(score[row]), why) for row, why in zip(chosen.sure, whys, strict=True)]
         for row, share in zip(chosen.drawn, chosen.propensity, strict=True):
             picks.append(Pick(int(pool[row]), float(score[row]), "explore", reason("explore"), share, self.kind))

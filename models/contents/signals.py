@@ -22,7 +22,7 @@ from models.recommenders.evidence import EvidenceConfig, sum_by_item
 
 Columns: TypeAlias = Mapping[str, AnyArray | float]
 SITTING_US: Final = 30 * 60 * 1_000_000
-FIRST_READINGS: Final = 0.5  # what a content nobody has read yet may hope for
+FIRST_READINGS: Final = 1.0  # what a content nobody has read yet may hope for
 EVIDENCE: Final = EvidenceConfig()
 PRODUCT_HALF_LIFE_DAYS: Final = 60.0
 PROFILE: Final = 30  # contents read last that tell what texts are liked
