@@ -79,7 +79,10 @@ class ContentShelf:
         present, config = self.present, self.model.config
         reader = Reader.of(request.query, present)
         pool = find_contents(reader, allowed, present, self.model.index, config.pool)
+        if request.steering.weighs:  # what operators boost comes into question however old it is
+            pool = np.union1d(pool, allowed[request.steering.factors(allowed) > 1]).astype(np.int32)
         score, matrix = order_contents(reader, pool, present, items, self.model.forests, config.weights)
+        score = request.steering.weighed(pool, score)
         order = np.lexsort((pool, -score)).astype(np.int32)
         chosen = explored(order, k, request.explore_seed)
         whys = grounds_of(reader, pool[chosen.sure], matrix[chosen.sure], present, items)
@@ -102,6 +105,8 @@ class ContentShelf:
     def _may_show(self, request: Request, content_idx: Int32s) -> Bools:
         query, wishes = request.query, request.content
         keep = self.present.is_out(content_idx, query.at) & ~np.isin(content_idx, request.exclude)
+        if request.steering.rules:
+            keep &= request.steering.allows(content_idx)
         if query.channel:
             keep &= self._fits_channel(content_idx, query.channel)
         if wishes.forms:
