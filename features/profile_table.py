@@ -11,9 +11,10 @@ from typing import Final
 import polars as pl
 
 from features import columns as c
+from features.commits import Part
 from features.contracts import PROFILES
 from features.durable import sync_directory
-from features.lake import Lake, Part
+from features.lake import Lake
 from features.lake_rewrite import INGEST_LOCK, held
 
 AT: Final = "as_of"

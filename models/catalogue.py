@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from features.dataset import Dataset
 from models.bundles.model import BundleConfig, BundleModel, fit_bundles
-from models.contents.model import ContentConfig, ContentModel, fit_contents
+from models.contents.config import ContentConfig
+from models.contents.model import ContentModel, fit_contents
 from models.lifecycle.config import LifecycleConfig
 from models.lifecycle.model import LifecycleModel, fit_lifecycle
 from models.recommenders.als import AlsConfig, AlsModel, fit_als

@@ -20,13 +20,11 @@ from models.query import NO_ITEMS, Candidates, Query
 from models.rank.attribution import Grounds
 from models.rank.blend import Blend, blend_by_rank
 from models.rank.diversity import diversified
-from models.rank.explore import draw_plackett_luce
+from models.rank.explore import POOL_PER_PLACE, Chosen, explored
 from models.reasons import reason
 from models.seams import CandidateSource, Growing, Ranked, Ranker
 from models.slate import Filters, Pick, Request, Slate
 
-EXPLORED_PLACES: Final = 2
-POOL_PER_PLACE: Final = 10
 CATALOGUE: Final = "catalogue"  # where a list that stays short after all its fallbacks is filled from
 
 
@@ -77,11 +75,11 @@ class Pipeline:
 
     def _arranged(
         self, request: Request, blend: Blend, score: Float32s, recipe: SceneConfig, items: ItemTable, k: int
-    ) -> "_Chosen":  # fmt: skip
+    ) -> Chosen:  # fmt: skip
         ranked = np.lexsort((blend.item_idx, -score)).astype(np.int32)
         order: Int32s = ranked[np.isfinite(score[ranked])]
         if request.explore_seed is not None:
-            return _explored(order, k, request.explore_seed)
+            return explored(order, k, request.explore_seed)
         # Diversity looks at a bounded head: what lies deeper cannot reach the first k places at any sensible decay.
         head = order[: max(10 * k, 100)]
         shown = blend.item_idx[head]
@@ -90,10 +88,10 @@ class Pipeline:
             (items.brand_codes[shown], recipe.brand_decay),
         )
         chosen = head[diversified(score[head], groups, k, recipe.diversity_window)]
-        return _Chosen(chosen, NO_ITEMS, ())
+        return Chosen(chosen, NO_ITEMS, ())
 
     def _picks(
-        self, query: Query, blend: Blend, score: Float32s, ranked: Ranked | None, chosen: "_Chosen", items: ItemTable
+        self, query: Query, blend: Blend, score: Float32s, ranked: Ranked | None, chosen: Chosen, items: ItemTable
     ) -> list[Pick]:  # fmt: skip
         grounds = (None,) * len(chosen.sure) if ranked is None else ranked.grounds(chosen.sure.astype(np.int64))
         picks = [self._pick(query, blend, score, int(r), items, g) for r, g in zip(chosen.sure, grounds, strict=True)]
@@ -185,25 +183,6 @@ class Allowance:
         if wanted.price_max is not None:
             keep &= items.price[item_idx] <= wanted.price_max
         return keep
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """Rows of a blend in the order of the slate: those that are sure, then those drawn, each with its propensity."""
-
-    sure: Int32s
-    drawn: Int32s
-    propensity: tuple[float, ...]
-
-
-def _explored(order: Int32s, k: int, seed: int) -> _Chosen:
-    """Draw the last places by chance."""
-    m = min(EXPLORED_PLACES, k)
-    pool = order[k - m : k - m + POOL_PER_PLACE * m]
-    # Ranks, not raw scores, weigh the draw: their scale is the same in every recipe.
-    weight = (1.0 / (1.0 + np.arange(len(pool)))).astype(np.float32)
-    drawn = draw_plackett_luce(weight, m, np.random.default_rng(seed))
-    return _Chosen(order[: k - m], pool[drawn.chosen], tuple(float(share) for share in drawn.propensity))
 
 
 def _fresh_of(source: CandidateSource, query: Query, allowed: Allowance, taken: set[int], n: int) -> list[int]:

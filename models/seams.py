@@ -114,6 +114,16 @@ class ForgettingPart(Protocol):
 
 
 @runtime_checkable
+class TellingPart(Protocol):
+    """A part of a release that has something to say of how it was made: what it learned from how much, how well."""
+
+    @property
+    def note(self) -> str:
+        """One sentence for the report of a training; empty when there is nothing to say."""
+        ...
+
+
+@runtime_checkable
 class Forgetting(CandidateSource, Protocol):
     """A source that holds something of single customers: rows, columns, attributes that only they have.
 

@@ -59,6 +59,14 @@ class Steering:
         """Whether any rule moves items up or down."""
         return any(rule.weight != 1 for rule in self.rules)
 
+    def factors(self, item_idx: Int32s) -> Float64s:
+        """Return how much rules move some items: float64 [n], 1 for those of which none speaks."""
+        factor: Float64s = np.ones(len(item_idx))
+        for rule in self.rules:
+            if rule.weight != 1:
+                factor[self._named(rule, item_idx)] *= rule.weight
+        return factor
+
     def weighed(self, item_idx: Int32s, score: Float32s) -> Float32s:
         """Return scores float32 [n] in which boosted items stand higher and buried ones lower.
 
@@ -68,10 +76,7 @@ class Steering:
         """
         if not self.weighs:
             return score
-        factor: Float64s = np.ones(len(item_idx))
-        for rule in self.rules:
-            if rule.weight != 1:
-                factor[self._named(rule, item_idx)] *= rule.weight
+        factor = self.factors(item_idx)
         place = np.empty(len(item_idx), np.int64)
         place[np.lexsort((item_idx, -score))] = np.arange(len(item_idx))
         moved = (factor / (WEIGHT_OFFSET + place)).astype(np.float32)

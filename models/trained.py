@@ -106,7 +106,7 @@ class Models:
         """What may be shown, as it was at training, and what chooses among it."""
         return Storefront(
             self.pipeline, self.items,
-            ContentShelf(self.part(ContentModel), ContentTable.of(self.contents.ids, self.contents.frame)),
+            ContentShelf.of(self.part(ContentModel), ContentTable.of(self.contents.ids, self.contents.frame)),
             BundleShelf(self.part(BundleModel), BundleTable.of(self.bundles.ids, self.bundles.frame)),
             self.config.fatigue,
         )  # fmt: skip

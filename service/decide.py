@@ -6,7 +6,7 @@ The pipeline runs in the event loop on purpose: a worker is one core, and a thre
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,20 +17,21 @@ from features.columns import EventKind, ItemKind
 from features.errors import PondError, ServiceUnreachable, StorageFull
 from features.history import EMPTY, History
 from features.ids import stable_hash
-from models.bundles.wishes import BundleWishes
-from models.contents.wishes import ContentWishes
+from models.contents.table import NOTHING_TOLD
 from models.query import Query
-from models.slate import NO_BUNDLE_WISHES, NO_CONTENT_WISHES, Filters, Request, Slate
-from models.storefront import kind_of
+from models.slate import Pick, Request, Slate
+from models.storefront import Storefront, kind_of
 from models.trained import Models
+from service.command import Command
 from service.customer_state import CustomerState, Decision, Outcome, Status
 from service.from_lake import LakeWords
 from service.journal import ZERO, id_key
 from service.live_state import TYPE_OF, LiveState, mint_decision_id
 from service.observe import Metrics
 from service.problems import LimitExceeded, UnknownScene
+from service.readings import PulseFollower
 from service.rulebooks import RULES, RuleBooks
-from service.schemas import ItemOut, ReasonOut, RecommendAnswer, RecommendRequest, SimilarRequest
+from service.schemas import ContentOut, ItemOut, ReasonOut, RecommendAnswer
 from service.serving_set import ServingSet, ServingSets
 from service.settings import ServiceSettings
 from service.spool import Spool
@@ -42,41 +43,6 @@ UNREACHABLE: Final = "the state server does not answer: consent is not known, so
 SWITCHED_OFF: Final = "this customer has switched personalization off: nothing personal is shown"
 LAKE_WAIT_SECONDS: Final = 1.0  # for consent to come back from the lake; until then nothing personal is shown
 _FULL_HASH: Final = float(2**64)
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A request as the flow takes it; ids are the shop's, `wire` is what the log keeps of the request."""
-
-    customer_id: str | None
-    scene: str
-    k: int
-    filters: Filters
-    exclude: tuple[str, ...]
-    basket: tuple[str, ...] = ()
-    recent: tuple[str, ...] = ()
-    pins: tuple[str, ...] = ()
-    seeds: tuple[str, ...] = ()
-    channel: str = ""
-    content: ContentWishes = NO_CONTENT_WISHES
-    bundle: BundleWishes = NO_BUNDLE_WISHES
-    mix: Mapping[str, float] = field(default_factory=dict)
-    wire: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, asked: RecommendRequest | SimilarRequest) -> "Command":
-        """Take a validated request."""
-        rules = asked.filters
-        filters = Filters(rules.category, tuple(rules.brands), rules.price_min, rules.price_max)
-        wire, exclude = asked.model_dump(mode="json", exclude_defaults=True), tuple(asked.exclude)
-        if isinstance(asked, SimilarRequest):
-            seeds = tuple(asked.item_ids)
-            return cls(asked.customer_id, "similar", asked.k, filters, exclude, seeds=seeds, wire=wire)
-        return cls(
-            asked.customer_id, asked.scene, asked.k, filters, exclude, tuple(asked.context.basket),
-            tuple(asked.context.recent), tuple(asked.pins), channel=asked.context.channel or "", mix=asked.mix,
-            wire=wire,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -110,6 +76,7 @@ class Decider:
     ) -> None:  # fmt: skip
         self._sets, self._state, self._spool, self._words, self._books = sets, state, spool, words, books
         self._settings, self._metrics, self._clock = settings, metrics, clock
+        self._pulse = PulseFollower(state, sets)
         self._catalogue_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def decide(self, shop: str, command: Command, *, is_away: bool = False) -> RecommendAnswer:
@@ -162,6 +129,8 @@ class Decider:
             # One deadline for the wait and the fetch: those who wait for it give up together, not one after the other.
             async with state_errors(), asyncio.timeout(self._settings.write_ms / 1e3):
                 serving = await self._with_catalogue(serving, state.catalogue_version)
+                if _shows_contents(command, serving):
+                    serving = await self._pulse.follow(serving)
         except ServiceUnreachable:
             # 10. Only what is not personal, by the last known catalogue.
             return Known(serving, None, self._clock())
@@ -237,6 +206,13 @@ async def with_live_catalogue(serving: ServingSet, state: LiveState) -> ServingS
         }
         serving, more = serving.with_changes(rows, found.version), found.more
     return serving
+
+
+def _shows_contents(command: Command, serving: ServingSet) -> bool:
+    """Whether contents may be in the answer: only then does it pay for a look at the pulse."""
+    recipe, name = serving.storefront.pipeline.scenes.get(command.scene), ItemKind.content.name
+    is_mixed_in = command.mix.get(name, 0) > 0 or bool(recipe and recipe.mix.get(name))
+    return kind_of(command.scene) is ItemKind.content or is_mixed_in
 
 
 def _is_mixed(command: Command, known: Known) -> bool:
@@ -334,6 +310,7 @@ def _answer(decision_id: str, command: Command, known: Known, slate: Slate) -> R
         ItemOut(
             item_kind=pick.kind.name, item_id=front.text(pick), score=pick.score, stage=pick.stage,
             reason=ReasonOut(code=pick.reason.code, zh=pick.reason.zh, en=pick.reason.en),
+            content=_content(front, pick),
         )
         for pick in slate.picks
     ]  # fmt: skip
@@ -341,6 +318,13 @@ def _answer(decision_id: str, command: Command, known: Known, slate: Slate) -> R
         decision_id=decision_id, items=items, variants={}, degraded=_notes(command, known) + list(slate.degraded),
         release=known.serving.release_id,
     )  # fmt: skip
+
+
+def _content(front: Storefront, pick: Pick) -> ContentOut | None:
+    if pick.kind is not ItemKind.content:
+        return None
+    told = front.contents.table.contents[pick.item_idx] or NOTHING_TOLD
+    return ContentOut(form=told.form, title=told.title, product_ids=list(told.product_ids))
 
 
 def _wire(command: Command, known: Known) -> Mapping[str, Any]:
@@ -356,13 +340,13 @@ def _body(
     """Everything a replay needs to make the slate again, and the slate itself (DESIGN §4, step 9)."""
     state, manifest = known.state, known.serving.release.manifest
     places = [
-        {**item.model_dump(), "propensity": pick.propensity}
+        {**item.model_dump(exclude_none=True), "propensity": pick.propensity}
         for item, pick in zip(answer.items, slate.picks, strict=True)
     ]
     said = {
         "request": _wire(command, known), "now": known.now, "release": manifest.release_id,
         "config": manifest.config_digest,
-        "catalogue": known.serving.catalogue, "read": None if state is None else {
+        "catalogue": known.serving.catalogue, "pulse": known.serving.pulse, "read": None if state is None else {
             "status": state.status.value, "epoch": state.epoch, "last_id": state.last_id,
             "versions": {name.decode(): value.decode() for name, value in state.versions.items()},
         },

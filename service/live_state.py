@@ -12,6 +12,7 @@ Keys, all of a partition in one hash slot (DESIGN §5):
     pond:v1:{<shop>:<p>}:e:<hash>   digest of an event, for as long as its id is remembered
     pond:v1:{<shop>:<p>}:d:<id>     digest and stream id of a decision
     pond:v1:{<shop>:c}:rows         hash: kind:id → latest entry of the catalogue since the release
+    pond:v1:{<shop>:c}:pulse        stream: readings of contents, naming nobody (service/readings.py)
 
 `p` is the hash of the canonical customer id modulo the shop's partitions; `c` holds what belongs to the shop.
 """

@@ -114,6 +114,10 @@ class Metrics:
             "pond_degraded_answers", "Slates that were less than they should be.", ("shop", "cause"), registry=registry
         )
         self.events = Counter("pond_events", "Events by what became of them.", ("shop", "result"), registry=registry)
+        self.unheard = Counter(
+            "pond_unheard_readings", "Readings of contents stored as events but not in the pulse.", ("shop",),
+            registry=registry,
+        )  # fmt: skip
         self.spooled = Counter("pond_spooled_decisions", "Decisions kept on disk.", ("shop",), registry=registry)
         self.replayed = Counter("pond_replayed_decisions", "Decisions brought back from disk.", registry=registry)
         self.refused = Counter("pond_busy", "Requests refused because a worker was at its limit.", registry=registry)

@@ -181,6 +181,14 @@ class ReasonOut(BaseModel):
     en: str = Field(description="The reason in English.")
 
 
+class ContentOut(BaseModel):
+    """What a content is, as the catalogue says."""
+
+    form: str = Field(description="article, short_video, live, podcast …; empty when not said.")
+    title: str = Field(description="Its title; empty when not said.")
+    product_ids: list[str] = Field(description="Products it carries.")
+
+
 class ItemOut(BaseModel):
     """One place of a slate."""
 
@@ -189,6 +197,7 @@ class ItemOut(BaseModel):
     score: float = Field(description="Comparable within this answer only; 0 for pins and fallbacks.")
     reason: ReasonOut = Field(description="Why it is here.")
     stage: str = Field(description="What chose it: a source, pin, explore or fallback:<source>.")
+    content: ContentOut | None = Field(None, description="Of a content: what it is.")
 
 
 class RecommendAnswer(BaseModel):

@@ -13,13 +13,14 @@ from features.columns import ItemKind
 from features.errors import ReleaseError
 from features.shop import Shop
 from features.watermarks import Watermark, read_watermarks
+from models.contents.pulse import Readings
 from models.items import ItemTable
 from models.release import Release
 from models.rules import RuleBook
 from models.slate import Request
 from models.storefront import Rows, Storefront
 from models.trained import Models
-from service.journal import CATALOGUE, NOTHING_YET
+from service.journal import CATALOGUE, NOTHING_YET, ZERO
 from service.problems import NoRelease
 
 WARM_PLACES: Final = 10
@@ -41,6 +42,8 @@ class ServingSet:
         Journal id of the last catalogue change contained.
     watermarks : mapping
         By partition, what of the journal the release contains: a customer's live tail is what lies above.
+    pulse : str
+        Id in the stream of readings (service/readings.py) up to which contents have been read.
     """
 
     shop: Shop
@@ -48,6 +51,7 @@ class ServingSet:
     storefront: Storefront
     catalogue: str
     watermarks: Mapping[str, Watermark]
+    pulse: str = ZERO
 
     @classmethod
     def of(cls, shop: Shop, release: Release) -> Self:
@@ -81,6 +85,11 @@ class ServingSet:
         fresh = {kind: [row for row in told if self._is_newer(kind, row)] for kind, told in rows.items()}
         storefront = self.storefront.with_changes(fresh, self.models.products.ids)
         return replace(self, storefront=storefront, catalogue=catalogue)
+
+    def having_read(self, readings: Readings, pulse: str) -> Self:
+        """Return the serving set after some more readings of contents, up to the id `pulse` of their stream."""
+        front = self.storefront
+        return replace(self, storefront=replace(front, contents=front.contents.having_read(readings)), pulse=pulse)
 
     def under(self, shop: Shop) -> Self:
         """Return the serving set under the shop's settings as they are now."""

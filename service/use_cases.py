@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import polars as pl
+import structlog
 from pydantic import ValidationError
 
 from features import columns as c
 from features.attributes import attributes_of
 from features.columns import EventKind, ItemKind
 from features.consents import PERSONALIZATION
-from features.errors import UsageError
+from features.errors import ServiceUnreachable, StorageFull, UsageError
 from features.identities import MERGED
 from features.lake import Lake
 from features.shop import Shop, open_shop
@@ -28,6 +29,7 @@ from service.merges import MergeOutcome, Merges
 from service.observe import Metrics
 from service.problems import CannotMerge, CannotUnmerge, Erased, LimitExceeded, NothingStored, NotKept
 from service.profiles import profile_or_why
+from service.readings import readings_among, tell_readings
 from service.records import (
     AuditEntry,
     AuditOut,
@@ -103,13 +105,26 @@ class UseCases:
                 good.append(event)
             if number % AT_A_TIME == AT_A_TIME - 1:
                 await asyncio.sleep(0)  # a long batch lets the requests beside it go on
-        done = iter(await self.state.append_events(shop, good, self.clock()) if good else [])
+        kept = await self.state.append_events(shop, good, self.clock()) if good else []
+        await self._tell_readings(shop, [e for e, d in zip(good, kept, strict=True) if d.outcome == "stored"])
+        done = iter(kept)
         told = [result or _event_result(next(done)) for result in results]
         for result in told:
             self.metrics.events.labels(shop, result.result).inc()
         if all(result.result in ("invalid", "conflict", "erased") for result in told):
             raise NothingStored(told)
         return EventsAnswer(stored=sum(r.result in ("stored", "late") for r in told), results=told)
+
+    async def _tell_readings(self, shop: str, stored: Sequence[LiveEvent]) -> None:
+        """Let the pulse of contents beat; the events are safe already, so its failure is not theirs."""
+        readings = readings_among(stored)
+        if not readings or self.sets.release_id(shop) is None:
+            return
+        try:
+            await tell_readings(self.state, self.sets.of(shop), readings, self.clock())
+        except (ServiceUnreachable, StorageFull) as error:
+            self.metrics.unheard.labels(shop).inc(len(readings))
+            structlog.get_logger("pond.service").warning("pulse_not_told", shop=shop, error=str(error))
 
     # Catalogue
 

@@ -1,12 +1,12 @@
 """Batch recommendations: the same pipeline as the service, for a file of customers (DESIGN §7)."""
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from features import columns as c
@@ -18,12 +18,14 @@ from features.errors import ContractError, UnreadableFile, UsageError
 from features.history import EMPTY, Histories, History
 from features.identities import canonical_ids
 from features.ingest.times import TimeReader
+from models.contents.pulse import Readings
 from models.revision import is_nobody
-from models.slate import Request
-from models.storefront import Storefront
+from models.slate import Request, Slate
+from models.storefront import Storefront, kind_of
 from models.trained import NO_TAILS, Models
+from training.passing import NO_READINGS, PassingStorefront
 from training.progress import ProgressReport, Quiet
-from training.since import Change, read_changes, read_tails, storefront_after
+from training.since import Change, read_changes, read_readings, read_tails, storefront_after
 from training.workers import answer_all
 
 COLUMNS: Final[Mapping[str, pl.DataType]] = {
@@ -84,6 +86,7 @@ class _Ask:
     person: tuple[int, ...]
     tails: Mapping[ItemKind, History] = field(default_factory=dict)
     changes: Sequence[Change] = ()
+    readings: Readings = NO_READINGS
     low_stock: float = 0.0
 
 
@@ -204,14 +207,15 @@ def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> Answers:
     """Answer some rows (run in worker processes)."""
     parts: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     n_degraded, causes = 0, Counter[str]()
-    fronts: dict[int, Storefront] = {}
-    moments = [change.at for change in asks[0].changes] if asks else []
-    for ask in asks:
-        n_changes = bisect_left(moments, ask.at)  # all asks of a batch share the changes
-        if n_changes not in fronts:
-            fronts[n_changes] = storefront_after(models, ask.changes[:n_changes], ask.low_stock)
-        front = fronts[n_changes]
-        slate = front.recommend(_request(models, ask, front))
+    answers: dict[int, tuple[Storefront, Slate]] = {}
+    passing: PassingStorefront | None = None
+    for number in sorted(range(len(asks)), key=lambda i: asks[i].at):
+        ask = asks[number]  # all asks of a batch share scene, changes and readings
+        passing = passing or PassingStorefront(models, ask.changes, ask.readings, ask.scene, ask.low_stock)
+        front = passing.at(ask.at)
+        answers[number] = front, front.recommend(_request(models, ask, front))
+    for number, ask in enumerate(asks):
+        front, slate = answers[number]
         n_degraded += bool(slate.causes)
         causes.update(slate.causes)
         for rank, pick in enumerate(slate.picks, start=1):
@@ -228,8 +232,14 @@ def _request(models: Models, ask: _Ask, front: Storefront) -> Request:
     start, recipe = front.items.idxs(ask.row.basket), models.config.all_scenes.get(ask.scene)
     seeds = start if recipe is not None and recipe.start_from == "seeds" else start[:0]
     lead, also = (ask.person[0], ask.person[1:]) if ask.person else (-1, ())
-    tail = ask.tails.get(ItemKind.product, EMPTY)
-    return Request(models.query(lead, ask.at, tail, seeds, also, ask.tails), ask.scene, ask.k, basket=start)
+    tails = {kind: _known_to(front, kind, tail) for kind, tail in ask.tails.items()}
+    query = models.query(lead, ask.at, tails.get(ItemKind.product, EMPTY), seeds, also, tails)
+    return Request(query, ask.scene, ask.k, basket=start)
+
+
+def _known_to(front: Storefront, kind: ItemKind, tail: History) -> History:
+    """Return a tail in which items that came only after the question are unknown."""
+    return replace(tail, item_idx=np.where(tail.item_idx < len(front.ids(kind)), tail.item_idx, -1).astype(np.int32))
 
 
 def _as_known(models: Models, asks: Sequence[_Ask], lake: Tables) -> list[_Ask]:
@@ -243,13 +253,18 @@ def _as_known(models: Models, asks: Sequence[_Ask], lake: Tables) -> list[_Ask]:
         if name in ids:
             ids[name].append(other)
     is_later = last > models.as_of
-    tails = read_tails(lake, models, sorted(wanted), last, canonical) if is_later else {}
     changes = read_changes(lake, models.as_of, last) if is_later else ()
+    front = storefront_after(models, changes, 0.0)
+    tails = read_tails(lake, models, sorted(wanted), last, canonical, front) if is_later else {}
+    is_content = is_later and any(kind_of(ask.scene) is ItemKind.content for ask in asks)
+    readings = read_readings(lake, models, last, front, canonical) if is_content else NO_READINGS
     known = []
     for ask in asks:
         name = canonical.get(ask.row.customer_id, ask.row.customer_id)
         his = tails.get(name, NO_TAILS) if ask.at > models.as_of else NO_TAILS
-        known.append(replace(ask, person=models.person(ids.get(name, ())), tails=his, changes=changes))
+        known.append(
+            replace(ask, person=models.person(ids.get(name, ())), tails=his, changes=changes, readings=readings)
+        )
     return known
 
 

@@ -17,7 +17,7 @@ from models.config import PipelineConfig
 from models.rank.blend import LearnedBlend
 from models.rank.ranker import RankerModel, RankingRows
 from models.rng import derived_rng
-from models.seams import CandidateSource
+from models.seams import CandidateSource, TellingPart
 from models.trained import Models
 from training.blends import learn_blend
 from training.memo import Memo
@@ -151,7 +151,9 @@ def fit_models(
     if scope.scenes is not None:
         return fitted
     with progress.step("fit contents and bundles"):
-        return replace(fitted, models=fit_parts(dataset, fitted.models))
+        models = fit_parts(dataset, fitted.models)
+    told = {name: part.note for name, part in models.parts.items() if isinstance(part, TellingPart) and part.note}
+    return replace(fitted, models=models, notes=fitted.notes | told)
 
 
 def _fit_products(

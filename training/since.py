@@ -1,7 +1,7 @@
-"""What happened between a release and a later question: events of customers and changes of the catalogue."""
+"""What happened between a release and a later question: events of customers, readings, changes of the catalogue."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from features.contracts import Tables
 from features.dataset import with_baskets
 from features.history import History
 from features.identities import with_canonical_ids
-from features.ids import IdMap
+from models.contents.model import ContentModel
+from models.contents.pulse import READING_KINDS, Readings
 from models.storefront import Storefront
 from models.trained import Models
 
@@ -47,22 +48,50 @@ def storefront_after(models: Models, changes: Sequence[Change], low_stock: float
 
 
 def read_tails(
-    lake: Tables, models: Models, customer_ids: Sequence[str], until: int, canonical: Mapping[str, str] | None = None
-) -> dict[str, Mapping[ItemKind, History]]:
-    """Read events of some customers from the release's `as_of` until `until`, in the release's indexes, by kind.
+    lake: Tables, models: Models, customer_ids: Sequence[str], until: int, canonical: Mapping[str, str] | None = None,
+    front: Storefront | None = None,
+) -> dict[str, Mapping[ItemKind, History]]:  # fmt: skip
+    """Read events of some customers from the release's `as_of` until `until`, by kind, in the indexes of `front`.
 
-    `canonical` maps further ids of a person to the one among `customer_ids`.
+    `canonical` maps further ids of a person to the one among `customer_ids`; `front` (default: the release's own) knows
+    the items that came since.
     """
     tails: dict[str, dict[ItemKind, History]] = defaultdict(dict)
     for kind in ItemKind:
-        for name, history in _tails_of(kind, lake, models, customer_ids, until, canonical or {}):
+        idx_of = (front or models.storefront).ids(kind).idx
+        for name, history in _tails_of(kind, lake, models, customer_ids, until, canonical or {}, idx_of):
             tails[name][kind] = history
     return dict(tails)
 
 
+def read_readings(
+    lake: Tables, models: Models, until: int, front: Storefront, canonical: Mapping[str, str] | None = None
+) -> Readings:
+    """Return everybody's readings of contents from the release's `as_of` until `until`, ascending in time."""
+    names = [kind.name for kind in READING_KINDS]
+    rows = (
+        with_canonical_ids(lake.scan("events"), canonical or {})
+        .filter(
+            (pl.col(c.AT) >= models.as_of) & (pl.col(c.AT) < until) & (pl.col(c.ITEM_KIND) == ItemKind.content.name)
+            & pl.col(c.ITEM_ID).is_not_null() & pl.col(c.KIND).is_in(names)
+        )
+        .sort(c.AT, c.EVENT_ID)
+        .select(c.CUSTOMER_ID, c.ITEM_ID, c.AT)
+        .collect()
+    )  # fmt: skip
+    ids, taste = front.ids(ItemKind.content), models.part(ContentModel).taste
+    content_of = {text: ids.idx(text) for text in rows[c.ITEM_ID].unique().to_list()}
+    group_of = {text: taste.group(models.customers.ids.idx(text)) for text in rows[c.CUSTOMER_ID].unique().to_list()}
+    content_idx = np.array([content_of[text] for text in rows[c.ITEM_ID].to_list()], np.int32)
+    group = np.array([group_of[text] for text in rows[c.CUSTOMER_ID].to_list()], np.int32)
+    known = content_idx >= 0
+    return Readings(content_idx[known], rows[c.AT].to_numpy()[known].astype(np.int64), group[known])
+
+
 def _tails_of(
-    kind: ItemKind, lake: Tables, models: Models, customer_ids: Sequence[str], until: int, canonical: Mapping[str, str]
-) -> list[tuple[str, History]]:
+    kind: ItemKind, lake: Tables, models: Models, customer_ids: Sequence[str], until: int,
+    canonical: Mapping[str, str], idx_of: Callable[[str], int],
+) -> list[tuple[str, History]]:  # fmt: skip
     code = {name: number for number, name in enumerate(EVENT_KINDS)}
     who = pl.Series(customer_ids, dtype=pl.String)
     wanted = pl.LazyFrame({c.CUSTOMER_ID: who, "u": np.arange(len(who), dtype=np.int32)})
@@ -78,15 +107,16 @@ def _tails_of(
         .pipe(with_baskets, models.timezone)
         .collect()
     )  # fmt: skip
-    ids = models.items_of(kind).ids
     return [
-        (customer_ids[int(part["u"][0])], _history(part, ids)) for part in rows.partition_by("u", maintain_order=True)
+        (customer_ids[int(part["u"][0])], _history(part, idx_of))
+        for part in rows.partition_by("u", maintain_order=True)
     ]
 
 
-def _history(rows: pl.DataFrame, items: IdMap) -> History:
+def _history(rows: pl.DataFrame, idx_of: Callable[[str], int]) -> History:
+    item_idx = np.array([idx_of(text) for text in rows[c.ITEM_ID].to_list()], np.int32)
     return History(
-        items.idxs(rows[c.ITEM_ID].to_list()), rows[c.AT].to_numpy().astype(np.int64),
+        item_idx, rows[c.AT].to_numpy().astype(np.int64),
         rows[c.KIND].to_numpy().astype(np.uint8), rows[c.QUANTITY].fill_null(1).to_numpy().astype(np.float32),
         rows[c.PRICE].fill_null(float("nan")).to_numpy().astype(np.float32),
         rows["order_idx"].to_numpy().astype(np.int32),

@@ -97,8 +97,8 @@ def split_all(dataset: Dataset, settings: TrainingSettings, part: Part = "test")
 
 
 def _nothing_known(dataset: Dataset) -> ContractError:
-    """Tell a shop that has not sold yet, which can serve its catalogue, from one without any data."""
-    if len(dataset.products):
+    """Tell a shop that has not sold yet, which can serve its catalogue or contents, from one without any data."""
+    if any(len(dataset.items(kind)) for kind in ItemKind):
         return NothingToJudge("events", "kind", "there are no purchases of products yet.")
     return ContractError("events", "kind", "there are no purchases of products; ingest events before training.")
 

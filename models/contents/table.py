@@ -55,6 +55,9 @@ class Content:
         return self.published_at if self.form == LIVE else max(self.published_at, self.starts_at)
 
 
+NOTHING_TOLD: Final = Content()
+
+
 @dataclass(frozen=True, eq=False)
 class ContentTable:
     """Contents by dense index; live changes make a new value.
@@ -81,7 +84,7 @@ class ContentTable:
 
     @classmethod
     def _with(cls, ids: LiveIds, contents: tuple[Content | None, ...]) -> Self:
-        known = [one or Content() for one in contents]
+        known = [one or NOTHING_TOLD for one in contents]
         return cls(
             ids, contents, np.array([one.shown_from for one in known], np.int64),
             np.array([one.expires_at for one in known], np.int64),

@@ -4,7 +4,7 @@ LambdaMART (Burges 2010) or its pointwise form, by LightGBM. What a source says 
 of this query and as its rank: refitting a source shifts its raw scores, not these.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,23 @@ class Forests:
         dumps = [(booster.dump_model()["tree_info"], booster.feature_name()) for booster in grown]
         return cls(grown, tuple(read_paths([t["tree_structure"] for t in trees], names) for trees, names in dumps))
 
+    def ordered(self, matrix: Float32s) -> tuple[Float64s, tuple[float, ...]]:
+        """Score some rows: (mean of the forests, float64 [n], deviation of each forest's raw scores over the rows).
+
+        Each forest's scores are brought to mean 0 and deviation 1 over the rows first.
+        """
+        total, scale = np.zeros(len(matrix)), []
+        for booster in self.boosters:
+            score: Float64s = booster.predict(matrix, raw_score=True, num_threads=1)
+            scale.append(max(float(score.std()), 1e-9))
+            total += (score - score.mean()) / scale[-1]
+        return total / max(len(self.boosters), 1), tuple(scale)
+
+    def raw(self, matrix: Float32s) -> Float64s:
+        """Mean of the forests' raw scores of some rows, whatever questions they are of: float64 [n]."""
+        found: Float64s = np.mean([b.predict(matrix, raw_score=True, num_threads=1) for b in self.boosters], axis=0)
+        return found
+
     def save(self, directory: Path) -> None:
         """Write the trees."""
         for number, booster in enumerate(self.boosters):
@@ -111,13 +128,8 @@ class RankerModel:
         (0, 1) by the logistic function: positive, as diversity and exploration need.
         """
         matrix = ranking_matrix(query, item_idx, found, self.sources, self.facts)
-        total, scale = np.zeros(len(item_idx)), []
-        for booster in self.forests.boosters:
-            score: Float64s = booster.predict(matrix, raw_score=True, num_threads=1)
-            scale.append(max(float(score.std()), 1e-9))
-            total += (score - score.mean()) / scale[-1]
-        mean = total / len(self.forests.boosters)
-        return RankedCandidates(self, item_idx, matrix, (1.0 / (1.0 + np.exp(-mean))).astype(np.float32), tuple(scale))
+        mean, scale = self.forests.ordered(matrix)
+        return RankedCandidates(self, item_idx, matrix, (1.0 / (1.0 + np.exp(-mean))).astype(np.float32), scale)
 
     def contributions(self, query: Query, item_idx: Int32s, found: Mapping[str, Candidates]) -> Float64s:
         """What each feature adds to each item's score, mean over the forests (TreeSHAP): float64 [n, n_features + 1].
@@ -258,25 +270,32 @@ def fit_ranker(
     rows: RankingRows, sources: tuple[str, ...], facts: ItemFacts, config: RankerConfig, seed: int
 ) -> RankerModel:
     """Grow the trees; the same rows, settings and seed give the same text, whatever the number of threads."""
+    names = feature_names(sources)
+    return RankerModel(config, sources, facts, grow_forests(rows, names, config, seed, RISING.intersection(names)))
+
+
+def grow_forests(
+    rows: RankingRows, names: Sequence[str], config: RankerConfig, seed: int, rising: Collection[str] = ()
+) -> Forests:
+    """Grow a forest for each objective over columns of these names; more of what is `rising` never speaks against."""
 
     def grow(objective: str) -> lgb.Booster:
-        return _grown(rows, sources, config, objective, seed)
+        return _grown(rows, list(names), config, objective, seed, [int(name in rising) for name in names])
 
     # Forests side by side, each on one thread: threads of one forest wait for each other at every leaf, which on a
     # machine that has something else to do takes several times as long.
     with ThreadPoolExecutor() as pool:
-        return RankerModel(config, sources, facts, Forests.of(pool.map(grow, config.objectives)))
+        return Forests.of(pool.map(grow, config.objectives))
 
 
 def _grown(
-    rows: RankingRows, sources: tuple[str, ...], config: RankerConfig, objective: str, seed: int
+    rows: RankingRows, names: list[str], config: RankerConfig, objective: str, seed: int, monotone: list[int]
 ) -> lgb.Booster:  # fmt: skip
-    names = list(feature_names(sources))
     parameters = {
         "objective": objective, "learning_rate": config.learning_rate, "num_leaves": config.n_leaves,
         "min_data_in_leaf": config.min_rows_in_leaf, "feature_fraction": config.feature_share,
         "bagging_fraction": config.row_share, "bagging_freq": 1, "lambda_l2": config.l2, "max_bin": 127,
-        "monotone_constraints": [int(name in RISING) for name in names], "lambdarank_truncation_level": 20,
+        "monotone_constraints": monotone, "lambdarank_truncation_level": 20,
         "label_gain": [0, 1], "deterministic": True, "force_row_wise": True, "seed": seed, "verbose": -1,
         "num_threads": 1,
     }  # fmt: skip

@@ -173,6 +173,14 @@ def recommend(
     release: Annotated[str | None, typer.Option(help="Default: the one that serves.")] = None,
 ) -> None:
     """Answer many customers at once, as the service would at that moment."""
+    answer_batch(ctx, shop, scene, customers, out, k=k, as_of=as_of, release=release)
+
+
+def answer_batch(
+    ctx: typer.Context, shop: str, scene: str, customers: str, out: Path, *, k: int, as_of: str | None,
+    release: str | None,
+) -> None:  # fmt: skip
+    """Answer a file of customers in a scene and write the answers down."""
     from features.lake import Lake
     from features.sentences import counted
     from models.release_store import DirectoryStore

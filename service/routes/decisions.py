@@ -10,7 +10,9 @@ from pydantic import BaseModel
 from features.errors import PondError
 from service.access import AnyWorker, Backend, Operator
 from service.addressing import IdRoute
-from service.decide import UNREACHABLE, Command
+from service.command import Command
+from service.content_schemas import ContentRequest
+from service.decide import UNREACHABLE
 from service.problems import RESPONSES, LimitExceeded, problem_of
 from service.records import DecisionOut
 from service.schemas import (
@@ -59,6 +61,15 @@ async def recommend_batch(asked: BatchRequest, worker: AnyWorker, caller: Backen
 @router.post("/similar", summary="Products like the ones named")
 async def similar(asked: SimilarRequest, worker: AnyWorker, caller: Backend) -> RecommendAnswer:
     """Answer from the named products alone; with none of them known, with what is popular, and says so."""
+    return await worker.decider.decide(caller.shop, Command.of(asked))
+
+
+@router.post("/content", responses=_UNKNOWN, summary="Articles, videos, live streams and podcasts for one customer")
+async def content(asked: ContentRequest, worker: AnyWorker, caller: Backend) -> RecommendAnswer:
+    """Answer with what is fresh and fits the customer; never what was read, unless `again` asks for it.
+
+    The answer sees every content that was published before it, and within a second what others are reading.
+    """
     return await worker.decider.decide(caller.shop, Command.of(asked))
 
 

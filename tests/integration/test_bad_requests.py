@@ -119,6 +119,7 @@ TREES = st.recursive(
 GOOD = {
     "/v1/recommend": {"customer_id": "a", "k": 3, "context": {"basket": ["tea1"]}, "filters": {}, "mix": {}},
     "/v1/similar": {"item_ids": ["tea1"], "k": 3},
+    "/v1/content": {"customer_id": "a", "k": 3, "forms": ["live"], "context": {"channel": "app"}, "again": True},
     "/v1/recommend/batch": {"queries": [{"customer_id": "a"}]},
     "/v1/events": {"events": [{"event_id": "e", "customer_id": "c", "kind": "view", "at": 1.75e9, "props": {}}]},
     "/v1/products/batch": {"products": [{"id": "p-odd", "price": 1, "attributes": {}}]},

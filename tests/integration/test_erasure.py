@@ -21,9 +21,10 @@ from features.scrub import still_named
 from pond.cli.main import main
 from pond.cli.persons import forget_what_came_back
 from pond.cli.session import Session
+from service.command import Command
 from service.control import ControlPlane
 from service.customer_state import Decision, Status
-from service.decide import Command, Decider
+from service.decide import Decider
 from service.drain import Drain, Moved
 from service.eraser import Resumption
 from service.erasure import Erasing, begin, carry_out, end, person_of

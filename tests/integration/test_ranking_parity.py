@@ -14,8 +14,9 @@ from features.item_facts import fit_item_facts
 from models.config import validated_pipeline_config
 from models.rank.ranker import RankerModel, feature_names
 from models.release import Release
+from service.command import Command
 from service.control import ControlPlane
-from service.decide import Command, Decider
+from service.decide import Decider
 from service.from_lake import LakeWords
 from service.observe import Metrics
 from service.rulebooks import RuleBooks
