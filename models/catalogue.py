@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from features.dataset import Dataset
+from models.audience.model import AudienceConfig, AudienceModel, fit_audience
 from models.bundles.model import BundleConfig, BundleModel, fit_bundles
 from models.contents.model import ContentConfig, ContentModel, fit_contents
 from models.recommenders.als import AlsConfig, AlsModel, fit_als
@@ -86,4 +87,5 @@ SOURCES: Final[dict[str, SourceEntry]] = {
 PARTS: Final[dict[str, PartEntry]] = {
     "contents": PartEntry(ContentConfig, ContentModel, fit_contents, ContentModel.empty),
     "bundles": PartEntry(BundleConfig, BundleModel, fit_bundles, BundleModel.empty),
+    "audience": PartEntry(AudienceConfig, AudienceModel, fit_audience, AudienceModel.empty),
 }
