@@ -153,7 +153,7 @@ class Decider:
 
     async def _known(self, serving: ServingSet, command: Command) -> Known:
         try:
-            state = await self._read(serving, command.customer_id or NOBODY)
+            state = await self.read(serving, command.customer_id or NOBODY)
             # One deadline for the wait and the fetch: those who wait for it give up together, not one after the other.
             async with state_errors(), asyncio.timeout(self._settings.write_ms / 1e3):
                 serving = await self._with_catalogue(serving, state.catalogue_version)
@@ -163,7 +163,15 @@ class Decider:
         # The clock is read after the state: what was acknowledged before lies before it.
         return Known(serving, state, self._clock())
 
-    async def _read(self, serving: ServingSet, customer_id: str) -> CustomerState:
+    async def serving_now(self, shop: str) -> ServingSet:
+        """Return what serves with the catalogue as it is now; without a state server that is `ServiceUnreachable`."""
+        serving = self._sets.of(shop)
+        state = await self.read(serving, NOBODY)
+        async with state_errors(), asyncio.timeout(self._settings.write_ms / 1e3):
+            return await self._with_catalogue(serving, state.catalogue_version)
+
+    async def read(self, serving: ServingSet, customer_id: str) -> CustomerState:
+        """Return a customer's live state as a decision obeys it: words of the lake are there, refusals hold."""
         shop = serving.shop
         state = await self._state.read(shop.name, customer_id, serving.watermarks)
         if not state.knows_words:

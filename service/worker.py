@@ -9,6 +9,7 @@ from typing import Final, TypedDict
 import structlog
 
 from features.errors import PondError
+from service.audiences import Audiences
 from service.auth import Authenticator
 from service.control import ControlPlane
 from service.decide import Decider, with_live_catalogue
@@ -45,6 +46,7 @@ class Worker:
     rights: Rights
     reloader: Reloader
     metrics: Metrics
+    audiences: Audiences
 
 
 class LifespanState(TypedDict):
@@ -81,7 +83,8 @@ async def opened_worker(
     tasks = [asyncio.create_task(reloader.run()), asyncio.create_task(_replay(decider, metrics))]
     try:
         limiter, rights = RateLimiter(state.client, settings), Rights(settings, control, state, cases)
-        yield Worker(settings, auth, limiter, state, sets, decider, cases, rights, reloader, metrics)
+        audiences = Audiences(decider, state, settings, metrics, clock)
+        yield Worker(settings, auth, limiter, state, sets, decider, cases, rights, reloader, metrics, audiences)
     finally:
         for task in tasks:
             await _end(task)

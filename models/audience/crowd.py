@@ -46,7 +46,8 @@ class Crowd:
     def empty(cls) -> Self:
         """Return the crowd of nobody."""
         nothing = np.empty(0, np.int32)
-        return cls(0, sp.csr_array((0, 0), dtype=np.float32), np.empty((0, len(ACTIVITY)), np.float32), *[nothing] * 3)
+        nobody = sp.csr_array((np.empty(0, np.float32), nothing, np.zeros(1, np.int32)), shape=(0, 0))
+        return cls(0, nobody, np.empty((0, len(ACTIVITY)), np.float32), *[nothing] * 3)
 
     @property
     def n_customers(self) -> int:

@@ -30,11 +30,11 @@ class LessonsConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     horizon_days: int = Field(28, ge=1, le=365, description="A purchase within so many days is a response.")
-    cuts: int = Field(2, ge=1, le=12, description="Moments learned from, one horizon apart, the last one before now.")
-    products: int = Field(300, ge=1, description="Products asked about at each cut, drawn by chance.")
-    leaves: int = Field(60, ge=0, description="Lowest categories asked about at each cut.")
-    families: int = Field(40, ge=0, description="Higher categories asked about at each cut.")
-    sets: int = Field(40, ge=0, description="Sets of several products of a family asked about at each cut.")
+    cuts: int = Field(3, ge=1, le=12, description="Moments learned from, one horizon apart, the last one before now.")
+    products: int = Field(120, ge=1, description="Products asked about at each cut, drawn by chance.")
+    leaves: int = Field(30, ge=0, description="Lowest categories asked about at each cut.")
+    families: int = Field(15, ge=0, description="Higher categories asked about at each cut.")
+    sets: int = Field(20, ge=0, description="Sets of several products of a family asked about at each cut.")
     least_buyers: int = Field(20, ge=1, description="Of a target in the horizon before its cut.")
     customers: int = Field(20_000, ge=1, description="Most customers learned from, drawn by chance.")
     silent_share: float = Field(0.15, gt=0, le=1, description="Share of those who did not respond that is kept.")
@@ -106,7 +106,9 @@ def targets_of(
     crowd: Crowd, events: Histories, config: LessonsConfig, rng: np.random.Generator
 ) -> Iterator[Target]:  # fmt: skip
     """Yield what is asked about at a cut: products, categories and sets with buyers in the horizon before."""
-    lately = events.where((events.at >= crowd.as_of - config.horizon_days * DAY_US) & (events.kind == EventKind.purchase))
+    lately = events.where(
+        (events.at >= crowd.as_of - config.horizon_days * DAY_US) & (events.kind == EventKind.purchase)
+    )
     who, item = lately.customer_idx, lately.item_idx
     n_items = crowd.n_items
     for one in _drawn(_with_buyers(who, item, n_items, config.least_buyers), config.products, rng):
@@ -166,5 +168,3 @@ def fit_logistic(odds: Float64s, wanted: Bools, weight: Float32s) -> tuple[float
         if np.abs(step).max() < 1e-9:
             break
     return slope, intercept
-
-

@@ -2,22 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from features.arrays import Float64s
+from features.arrays import Float32s, Float64s, Int32s
 from features.dataset import Dataset
 from features.history import Histories
 from models.audience.crowd import Crowd, see_crowd
 from models.audience.lessons import Lessons, LessonsConfig, fit_logistic, lessons_of
 from models.audience.target import Target
-from models.audience.traits import RISING, TRAITS, Bought, bought_of, traits_of
+from models.audience.traits import RISING, TRAITS, traits_of
 from models.forgetting import Gone
 from models.rank.ranker import Forests, TreesConfig, grow_binary
+from models.reasons import Days, Reason, reason
 from models.recommenders.evidence import EvidenceConfig
 from models.seams import CandidateSource
+
+RULE: Final = ("half_life_90d", "leaf_90d", "baskets_28d")  # orders the customers where there are no trees
 
 
 class AudienceConfig(BaseModel):
@@ -41,6 +44,48 @@ class Calibration:
         """Return probabilities: float64 [n], in (0, 1)."""
         raised: Float64s = 1.0 / (1.0 + np.exp(-np.clip(self.slope * odds + self.intercept, -500, 500)))
         return raised
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Responses:
+    """What is expected of everybody for one target.
+
+    Attributes
+    ----------
+    score : float64 [n_customers]
+        Probability to buy any of its products within the horizon; without trees a score that only orders.
+    traits : float32 [n_customers, n_traits]
+        Columns `traits.TRAITS`.
+    """
+
+    score: Float64s
+    traits: Float32s
+
+    @property
+    def order(self) -> Int32s:
+        """Customers who have ever done anything, the most likely first, ties by index: int32 [≤ n_customers]."""
+        known = np.flatnonzero((self._of("baskets") > 0) | (self._of("looked") > 0) | (self._of("alike") > 0))
+        ranked: Int32s = known[np.lexsort((known, -self.score[known]))].astype(np.int32)
+        return ranked
+
+    def days_since(self, customer_idx: int) -> float:
+        """Days since a customer last bought any of it, before the release; NaN who never did."""
+        return float(self.traits[customer_idx, TRAITS.index("days_since")])
+
+    def reason_for(self, customer_idx: int) -> Reason:
+        """Say why a customer is in the list, to the one who sends."""
+        row = dict(zip(TRAITS, self.traits[customer_idx].tolist(), strict=True))
+        if row["count"] > 0:
+            return reason("audience_bought", n=int(row["count"]), days=Days(int(row["days_since"])))
+        if row["looked"] > 0:
+            return reason("audience_looked")
+        if row["leaf_90d"] > 0 or row["family_90d"] > 0:
+            return reason("audience_category")
+        return reason("audience_alike" if row["alike"] > 0 else "audience_active")
+
+    def _of(self, name: str) -> Float32s:
+        column: Float32s = self.traits[:, TRAITS.index(name)]
+        return column
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +118,18 @@ class AudienceModel:
         """Days in which a customer who buys counts as one who responded."""
         return self.config.lessons.horizon_days
 
-    def responses(self, target: Target, events: Histories) -> Float64s:
-        """Return each customer's probability to buy any of the target's products within the horizon: float64 [n].
+    def responses(self, target: Target, events: Histories) -> "Responses":
+        """Return what is expected of each customer; `events` are the release's product events.
 
-        `events` are the release's product events. Without trees the scores only order: decayed purchases of the target,
-        then of its leaf, then baskets.
+        Cost: a few passes over all events and one look of every tree at every customer.
         """
         traits = traits_of(target, self.crowd, events)
         if not self.is_learned:
-            rule = (traits[:, TRAITS.index(name)] for name in ("half_life_90d", "leaf_90d", "baskets_28d"))
-            return np.sum([np.tanh(part / 4) * 100.0**-place for place, part in enumerate(rule)], axis=0)
-        return self.calibration.of(self.forests.boosters[0].predict(traits, raw_score=True, num_threads=1))
-
-    def bought(self, target: Target, events: Histories) -> Bought:
-        """Return who bought any of the target and how many days before the release."""
-        return bought_of(events, target.mask(self.crowd.n_items), self.crowd.as_of)
+            rule = (traits[:, TRAITS.index(name)] for name in RULE)
+            score = np.sum([np.tanh(part / 4.0) * 100.0**-place for place, part in enumerate(rule)], axis=0)
+            return Responses(score, traits)
+        odds = self.forests.boosters[0].predict(traits, raw_score=True, num_threads=1) if len(traits) else np.empty(0)
+        return Responses(self.calibration.of(odds), traits)
 
     def without(self, gone: Gone) -> Self:
         """Forget some customers: nothing of theirs is left in the crowd."""
@@ -118,5 +160,3 @@ def fit_audience(
 
 def _grown(lessons: Lessons, config: TreesConfig) -> Forests:
     return Forests.of([grow_binary(lessons.traits, lessons.bought, lessons.weight, TRAITS, RISING, config)])
-
-

@@ -131,7 +131,7 @@ def evaluate(
     sets = _protocol_set(protocol) + _lengths_set(k)
     opened = session.shop(shop)
     store = DirectoryStore(opened.releases_dir)
-    wanted = _wanted_release(shop, release or store.current_id())
+    wanted = wanted_release(shop, release or store.current_id())
     settings = merge_settings(opened, session.environ, None, sets)
     found = evaluate_release(opened, store.load(wanted), settings.training, report(session)).report
     if out is not None:
@@ -184,7 +184,7 @@ def recommend(
     session = session_of(ctx)
     opened = session.shop(shop)
     store = DirectoryStore(opened.releases_dir)
-    models = store.load(_wanted_release(shop, release or store.current_id())).models
+    models = store.load(wanted_release(shop, release or store.current_id())).models
     rows = read_customers(customers, models)
     answers = recommend_batch(
         models, rows, scene, k,
@@ -199,7 +199,8 @@ def recommend(
         session.say(f"degraded: {answers.n_degraded:,} of {counted(len(rows), 'answer')}: {causes}")
 
 
-def _wanted_release(shop: str, release: str | None) -> str:
+def wanted_release(shop: str, release: str | None) -> str:
+    """Return the release to use, or say how to make the first one."""
     from features.errors import ReleaseError
 
     if release is None:
