@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.audience.aim import Aim, AimKind
 from models.audience.selection import Budget, Cap, Rules
+from models.slate import Filters
+from service.decide import Command
+from service.groups import GroupWishes
 from service.schemas import LIST_LIMIT, Amount, Id, ReasonOut, Text, Wire
 
 EXCLUDE_LIMIT: Final = 100_000
@@ -65,9 +68,10 @@ class AudienceRequest(Wire):
     budget: BudgetIn = Field(description="What may be spent.")
     channel: Id | None = Field(None, description="Channel of the message: a marketing consent for it is needed.")
     for_analysis: bool = Field(
-        False, description="true: nobody is going to be touched, so no marketing consent is needed; the answer says so. "
+        default=False,
+        description="true: nobody is going to be touched, so no marketing consent is needed; the answer says so. "
         "Who has switched personalization off is in no list.",
-    )  # fmt: skip
+    )
     exclude: list[Id] = Field([], max_length=EXCLUDE_LIMIT, description="Customers never to be in the list.")
     bought_days: Annotated[int, Field(ge=1, le=3_650)] | None = Field(
         None, description="Leave out who bought any of it in so many days."
@@ -137,3 +141,11 @@ class GroupRequest(Wire):
     exclude: list[Id] = Field([], max_length=LIST_LIMIT, description="Product ids never to be shown.")
     pins: list[Id] = Field([], max_length=LIST_LIMIT, description="Product ids that come first.")
     channel: Id | None = Field(None, description="Where it is posted.")
+
+    def command(self, wishes: GroupWishes) -> Command:
+        """Return the question as the one flow of decisions takes it; the log keeps no member's name."""
+        told = self.model_dump(mode="json", exclude_defaults=True, exclude={"members"}) | {"group_id": wishes.id}
+        return Command(
+            None, self.scene, self.k, Filters(), tuple(self.exclude), pins=tuple(self.pins),
+            channel=self.channel or "", group=wishes, wire=told,
+        )  # fmt: skip

@@ -25,11 +25,12 @@ from models.storefront import kind_of
 from models.trained import Models
 from service.customer_state import CustomerState, Decision, Outcome, Status
 from service.from_lake import LakeWords
+from service.groups import GroupTastes, GroupWishes, tastes_of
 from service.journal import id_key
 from service.live_state import TYPE_OF, LiveState, mint_decision_id
 from service.observe import Metrics
 from service.problems import LimitExceeded, UnknownScene
-from service.schemas import ItemOut, ReasonOut, RecommendAnswer, RecommendRequest, SimilarRequest
+from service.schemas import GroupOut, ItemOut, ReasonOut, RecommendAnswer, RecommendRequest, SimilarRequest
 from service.serving_set import ServingSet, ServingSets
 from service.settings import ServiceSettings
 from service.spool import Spool
@@ -60,6 +61,7 @@ class Command:
     content: ContentWishes = NO_CONTENT_WISHES
     bundle: BundleWishes = NO_BUNDLE_WISHES
     mix: Mapping[str, float] = field(default_factory=dict)
+    group: GroupWishes | None = None
     wire: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -129,6 +131,8 @@ class Decider:
         serving = self._sets.of(shop)
         if command.scene not in serving.storefront.scenes:
             raise UnknownScene(serving.storefront.scenes)
+        if command.group is not None and kind_of(command.scene) is not ItemKind.product:
+            raise UnknownScene(tuple(serving.storefront.pipeline.scenes))
         if command.k > self._settings.k_max:
             raise LimitExceeded("k", self._settings.k_max)
         # 2. What is known of the customer and the catalogue, in one round trip.
@@ -140,9 +144,13 @@ class Decider:
         # Who is not personal takes part in no experiment: chance would tell two of them apart.
         share = self._settings.explore_share if known.may_learn else 0.0
         seed = stable_hash(decision_id) if _share_of(decision_id) < share else None
-        slate = known.serving.storefront.recommend(_request(command, known, seed))
+        tastes = await self._tastes(command, known)
+        slate, share_covered = _chosen(command, known, seed, tastes)
         # 9. Log before answering.
         answer = _answer(decision_id, command, known, slate)
+        if tastes is not None:
+            told = GroupOut(members_counted=len(tastes.lists), coverage=share_covered)
+            answer = answer.model_copy(update={"group": told, "degraded": [*answer.degraded, *tastes.notes]})
         body = _body(command, known, slate, answer, explore={"share": share, "seed": seed})
         decision = Decision(decision_id, who, known.now, command.scene, known.serving.release_id, body)
         if await self._log(shop, decision, is_reachable=known.state is not None) == "rejected":
@@ -150,6 +158,11 @@ class Decider:
         stages = [pick.stage for pick in slate.picks]
         self._metrics.count_answer(shop, command.scene, stages, _causes(command, known, slate))
         return answer
+
+    async def _tastes(self, command: Command, known: Known) -> GroupTastes | None:
+        if command.group is None or known.state is None:
+            return None
+        return await tastes_of(self._state, self.read, known.serving, command.group, command.scene, known.now)
 
     async def _known(self, serving: ServingSet, command: Command) -> Known:
         try:
@@ -238,6 +251,16 @@ async def with_live_catalogue(serving: ServingSet, state: LiveState) -> ServingS
 
 def _share_of(decision_id: str) -> float:
     return stable_hash(f"explore:{decision_id}") / _FULL_HASH
+
+
+def _chosen(command: Command, known: Known, seed: int | None, tastes: GroupTastes | None) -> tuple[Slate, float]:
+    """Ask the storefront, for a group through its members' tastes; with the share of members who find theirs."""
+    request = _request(command, known, None if command.group else seed)
+    if command.group is None:
+        return known.serving.storefront.recommend(request), 0.0
+    if tastes is None or not tastes.lists:
+        return known.serving.storefront.recommend(replace(request, scene=NON_PERSONAL_SCENE)), 0.0
+    return tastes.recommend(known.serving, request, command.group.fairness)
 
 
 def _request(command: Command, known: Known, seed: int | None) -> Request:

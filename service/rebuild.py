@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+import orjson
+
 from features import columns as c
 from features.columns import EventKind, ItemKind
 from features.erasure import NOBODY_ERASED, Erased
@@ -215,6 +217,7 @@ class Rebuilder:
                 last[row[c.CUSTOMER_ID]] = (row, ranges)
         for who, (row, ranges) in last.items():
             await self._put(who, "attr", encode(EntryType.customer, row))
+            await self._join(who, row.get("group_ids") or ())
             self._note(who, ranges)
         self._counts["customers"] = len(last)
 
@@ -334,6 +337,14 @@ class Rebuilder:
     async def _put(self, who: str, *fields: Any) -> None:
         if who not in self._erased:
             await self._writes.add("HSET", self._key(partition_of(who, self._partitions), f"c:{who}"), *fields)
+
+    async def _join(self, who: str, groups: Sequence[str]) -> None:
+        if not groups or who in self._erased:
+            return
+        p = partition_of(who, self._partitions)
+        for group in groups:
+            await self._writes.add("SADD", self._key(p, f"m:{group}"), who)
+        await self._writes.add("HSET", self._key(p, "m"), who, orjson.dumps(list(groups)))
 
     async def _remember(self, partition: str, mark: bytes, body: bytes, entry_id: bytes, came_s: int) -> None:
         left = self._remember_s - (self._now_s - came_s)

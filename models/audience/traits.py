@@ -42,8 +42,7 @@ class Bought:
 
     def half_lives(self, days: float, n: int) -> Float64s:
         """Count purchases by customer, one as old as `days` half: float64 [n]."""
-        counted: Float64s = np.bincount(self.who, np.exp2(-self.days / days), n)
-        return counted.astype(np.float64)
+        return np.bincount(self.who, np.exp2(-self.days / days), n).astype(np.float64)
 
 
 def bought_of(events: Histories, items: Bools, as_of: int) -> Bought:
