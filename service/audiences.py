@@ -18,7 +18,7 @@ from features.consents import MARKETING
 from features.history import DAY_US
 from features.lake import Lake
 from features.offers import offered_products
-from models.audience.aim import CANNOT_BE_SOLD, NOT_LEARNED, Aimed, take_aim
+from models.audience.aim import CANNOT_BE_SOLD, NO_PROBABILITIES, Aimed, take_aim
 from models.audience.model import AudienceModel, Responses
 from models.audience.selection import Member, Selection, expected
 from models.revision import is_nobody
@@ -66,7 +66,7 @@ class Audiences:
         aimed = take_aim(aim, serving.storefront, model.crowd, now)
         # Counting over all customers takes a while in which other requests go on.
         found = await asyncio.to_thread(model.responses, aimed.target, serving.models.histories)
-        selection = Selection(rules)
+        selection = Selection(found.under(rules))
         seeking = _Seeking(asked, serving, aimed, found, now)
         if aimed.sellable:
             await self._walk(seeking, selection)
@@ -196,8 +196,7 @@ class _Seeking:
     @property
     def notes(self) -> list[str]:
         """What is known less well than it should be."""
-        learned = self.serving.models.part(AudienceModel).is_learned
-        notes = [*self.aimed.notes, *([] if learned else [NOT_LEARNED])]
+        notes = [*self.aimed.notes, *([] if self.found.is_probability else [NO_PROBABILITIES])]
         return notes if self.aimed.sellable else [*notes, CANNOT_BE_SOLD]
 
     def answer(
@@ -205,7 +204,7 @@ class _Seeking:
     ) -> AudienceAnswer:  # fmt: skip
         """Put the answer together."""
         model, cost = self.serving.models.part(AudienceModel), self.asked.budget.cost
-        learned = model.is_learned
+        learned = self.found.is_probability
         customers = []
         for one, decision_id in members:
             why = self.found.reason_for(one.customer_idx)

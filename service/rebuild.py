@@ -178,7 +178,7 @@ class Rebuilder:
             async with state_errors():
                 async for key in self._client.scan_iter(prefix + b"*", count=5_000):
                     kind = key[len(prefix) :].split(b":", 1)[0]
-                    if kind in (b"t", b"x", b"e", b"d", b"rows"):
+                    if kind in (b"t", b"x", b"e", b"d", b"m", b"rows"):
                         await self._writes.add("UNLINK", key)
                     elif kind == b"c":
                         fields = await ask(self._client, "HKEYS", key)

@@ -14,7 +14,7 @@ from features.errors import UsageError
 from features.history import DAY_US
 from features.identities import canonical_ids, with_canonical_ids
 from features.offers import offered_products
-from models.audience.aim import CANNOT_BE_SOLD, NOT_LEARNED, Aim, AimKind, take_aim
+from models.audience.aim import CANNOT_BE_SOLD, NO_PROBABILITIES, Aim, AimKind, take_aim
 from models.audience.model import AudienceModel, Responses
 from models.audience.selection import Member, Rules, Selection, expected
 from models.revision import is_nobody
@@ -87,7 +87,7 @@ def seek_audience(models: Models, lake: Tables, question: AudienceQuestion, low_
     offered = offered_products(lake, question.id) if question.kind == "campaign" else ()
     aimed = take_aim(Aim(question.kind, question.id, offered), front, model.crowd, at)
     found = model.responses(aimed.target, models.histories)
-    selection = Selection(question.rules)
+    selection = Selection(found.under(question.rules))
     if aimed.sellable:
         known = _Known.of(lake, models, question, [front.items.text(int(i)) for i in aimed.item_idx], at)
         for member, why in known.customers(models, found, question, at):
@@ -97,10 +97,10 @@ def seek_audience(models: Models, lake: Tables, question: AudienceQuestion, low_
                 selection.refuse(why)
             else:
                 selection.offer(member, models.attributes(member.customer_idx))
-    notes = aimed.notes if model.is_learned else (*aimed.notes, NOT_LEARNED)
+    notes = aimed.notes if found.is_probability else (*aimed.notes, NO_PROBABILITIES)
     return AudienceList(
-        _frame(selection.listed, "listed", found, model), _frame(selection.held_out, "held_out", found, model),
-        expected(selection.listed) if model.is_learned else None, dict(selection.left_out),
+        _frame(selection.listed, "listed", found), _frame(selection.held_out, "held_out", found),
+        expected(selection.listed) if found.is_probability else None, dict(selection.left_out),
         notes if aimed.sellable else (*notes, CANNOT_BE_SOLD), model.horizon_days,
     )  # fmt: skip
 
@@ -157,12 +157,12 @@ class _Known:
                 yield member, ""
 
 
-def _frame(members: list[Member], part: str, found: Responses, model: AudienceModel) -> pl.DataFrame:
+def _frame(members: list[Member], part: str, found: Responses) -> pl.DataFrame:
     whys = [found.reason_for(one.customer_idx) for one in members]
     return pl.DataFrame(
         {
             "rank": range(1, len(members) + 1), "customer_id": [one.customer_id for one in members],
-            "probability": [one.probability if model.is_learned else None for one in members],
+            "probability": [one.probability if found.is_probability else None for one in members],
             "part": [part] * len(members), "reason_code": [why.code for why in whys],
             "reason_zh": [why.zh for why in whys], "reason_en": [why.en for why in whys],
         },

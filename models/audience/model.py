@@ -12,6 +12,7 @@ from features.dataset import Dataset
 from features.history import Histories
 from models.audience.crowd import Crowd, see_crowd
 from models.audience.lessons import Lessons, LessonsConfig, fit_logistic, lessons_of
+from models.audience.selection import Rules
 from models.audience.target import Target
 from models.audience.traits import RISING, TRAITS, traits_of
 from models.forgetting import Gone
@@ -53,13 +54,20 @@ class Responses:
     Attributes
     ----------
     score : float64 [n_customers]
-        Probability to buy any of its products within the horizon; without trees a score that only orders.
+        Probability to buy any of its products within the horizon.
     traits : float32 [n_customers, n_traits]
         Columns `traits.TRAITS`.
+    is_probability : bool
+        False: the score only orders the customers, by a rule.
     """
 
     score: Float64s
     traits: Float32s
+    is_probability: bool = True
+
+    def under(self, rules: Rules) -> Rules:
+        """Return the rules of a list as they can be kept: a score that is no probability falls below none."""
+        return rules if self.is_probability else replace(rules, least_probability=0.0)
 
     @property
     def order(self) -> Int32s:
@@ -124,11 +132,12 @@ class AudienceModel:
         Cost: a few passes over all events and one look of every tree at every customer.
         """
         traits = traits_of(target, self.crowd, events)
-        if not self.is_learned:
+        # No lesson was ever about something that nobody had bought.
+        if not self.is_learned or not traits[:, TRAITS.index("count")].any():
             rule = (traits[:, TRAITS.index(name)] for name in RULE)
             score = np.sum([np.tanh(part / 4.0) * 100.0**-place for place, part in enumerate(rule)], axis=0)
-            return Responses(score, traits)
-        odds = self.forests.boosters[0].predict(traits, raw_score=True, num_threads=1) if len(traits) else np.empty(0)
+            return Responses(score, traits, is_probability=False)
+        odds = self.forests.boosters[0].predict(traits, raw_score=True, num_threads=1)
         return Responses(self.calibration.of(odds), traits)
 
     def without(self, gone: Gone) -> Self:

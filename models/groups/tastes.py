@@ -61,7 +61,8 @@ class Tastes:
     @property
     def support(self) -> Int64s:
         """How many members have each product in their lists: [n_items]."""
-        return (self.points > 0).sum(axis=0)
+        counted: Int64s = (self.points > 0).sum(axis=0)
+        return counted
 
     def of_items(self, keep: Bools) -> "Tastes":
         """Return the tastes for some of the products."""
