@@ -14,7 +14,7 @@ from models.storefront import Storefront
 
 AimKind: TypeAlias = Literal["product", "category", "bundle", "content", "campaign"]
 AIM_KINDS: Final = ("product", "category", "bundle", "content", "campaign")
-NO_PROBABILITIES: Final = "too little was sold to tell probabilities: ordered by who bought it, or its like, lately; no least probability holds"
+NO_PROBABILITIES: Final = "too little was sold to tell probabilities: a rule orders who bought it, or its like, lately"
 CANNOT_BE_SOLD: Final = "none of its products may be shown now (stock, dates or status): nobody is listed"
 
 
