@@ -53,7 +53,9 @@ bench: bench-quality ## all benchmarks (need ../shared or POND_SHARED); results 
 bench-quality: setup ## Pond beside baselines and peers on public data, and its cold start: one table
 	@failed=0; $(BIN)/python -m benchmarks.quality.recommendation || failed=1; \
 	$(BIN)/python -m benchmarks.quality.cold_start || failed=1; \
-	$(BIN)/python -m benchmarks.quality.content || failed=1; exit $$failed
+	$(BIN)/python -m benchmarks.quality.content || failed=1; \
+	$(BIN)/python -m benchmarks.quality.audience || failed=1; \
+	$(BIN)/python -m benchmarks.quality.coupons || failed=1; exit $$failed
 
 constraints: setup ## resolve all dependencies anew into constraints.txt
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

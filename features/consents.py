@@ -115,3 +115,18 @@ def refusals(tables: Tables, until: int = END_OF_TIME) -> pl.DataFrame:
         .select(c.CUSTOMER_ID, c.AT)
         .collect()
     )
+
+
+def words_of_all(tables: Tables, canonical: Mapping[str, str]) -> dict[str, dict[tuple[str, str], Word]]:
+    """Return every customer's last words by (purpose, channel), under canonical ids.
+
+    Of what several ids of one person said, the later word holds, of two at the same moment `off`.
+    """
+    rows = with_canonical_ids(tables.scan("consents"), canonical)
+    said: dict[str, dict[tuple[str, str], Word]] = {}
+    names = (c.CUSTOMER_ID, "purpose", c.CHANNEL, c.AT, "state", "source")
+    for who, purpose, channel, at, state, source in rows.select(names).collect().iter_rows():
+        place, word = (purpose, channel or ALL_CHANNELS), Word(at, state, source or "")
+        his = said.setdefault(who, {})
+        his[place] = later(his[place], word) if place in his else word
+    return said

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from features.dataset import Dataset
+from models.audience.model import AudienceConfig, AudienceModel, fit_audience
 from models.bundles.model import BundleConfig, BundleModel, fit_bundles
 from models.contents.config import ContentConfig
 from models.contents.model import ContentModel, fit_contents
@@ -90,4 +91,5 @@ PARTS: Final[dict[str, PartEntry]] = {
     "contents": PartEntry(ContentConfig, ContentModel, fit_contents, ContentModel.empty),
     "bundles": PartEntry(BundleConfig, BundleModel, fit_bundles, BundleModel.empty),
     "lifecycle": PartEntry(LifecycleConfig, LifecycleModel, fit_lifecycle, LifecycleModel.empty),
+    "audience": PartEntry(AudienceConfig, AudienceModel, fit_audience, AudienceModel.empty),
 }

@@ -15,7 +15,7 @@ from service.live_state import now_us
 from service.observe import Metrics, configure_logs, telemetry
 from service.problems import MEDIA_TYPE, install_problems
 from service.protocol import PlainProtocol
-from service.routes import admin, catalogue, customers, decisions, events, health, personal, rules
+from service.routes import admin, audiences, catalogue, customers, decisions, events, health, personal, rules
 from service.schemas import EventIn
 from service.settings import ServiceSettings
 from service.worker import LifespanState, opened_worker
@@ -46,7 +46,7 @@ def create_app(settings: ServiceSettings, clock: Callable[[], int] = now_us) -> 
         telemetry=telemetry(settings.otlp_endpoint), redirect_slashes=False,
     )  # fmt: skip
     # Personal before customers: `/customers/{id:path}` would take `…/data` for a part of the id.
-    for theme in (decisions, events, catalogue, personal, customers, rules, admin, health):
+    for theme in (decisions, audiences, events, catalogue, personal, customers, rules, admin, health):
         app.include_router(theme.router)
     install_problems(app)
     app.add_middleware(Door, metrics=metrics, settings=settings)

@@ -8,6 +8,7 @@ from models.bundles.wishes import BundleWishes
 from models.contents.wishes import ContentWishes
 from models.slate import NO_BUNDLE_WISHES, NO_CONTENT_WISHES, Filters
 from service.content_schemas import ContentRequest
+from service.groups import GroupWishes
 from service.schemas import RecommendRequest, SimilarRequest
 
 
@@ -28,6 +29,7 @@ class Command:
     content: ContentWishes = NO_CONTENT_WISHES
     bundle: BundleWishes = NO_BUNDLE_WISHES
     mix: Mapping[str, float] = field(default_factory=dict)
+    group: GroupWishes | None = None
     wire: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod

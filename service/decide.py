@@ -25,13 +25,14 @@ from models.trained import Models
 from service.command import Command
 from service.customer_state import CustomerState, Decision, Outcome, Status
 from service.from_lake import LakeWords
+from service.groups import GroupTastes, tastes_of
 from service.journal import ZERO, id_key
 from service.live_state import TYPE_OF, LiveState, mint_decision_id
 from service.observe import Metrics
 from service.problems import LimitExceeded, UnknownScene
 from service.readings import PulseFollower
 from service.rulebooks import RULES, RuleBooks
-from service.schemas import ContentOut, ItemOut, ReasonOut, RecommendAnswer
+from service.schemas import ContentOut, GroupOut, ItemOut, ReasonOut, RecommendAnswer
 from service.serving_set import ServingSet, ServingSets
 from service.settings import ServiceSettings
 from service.spool import Spool
@@ -98,6 +99,8 @@ class Decider:
         serving = self._sets.of(shop)
         if command.scene not in serving.storefront.scenes:
             raise UnknownScene(serving.storefront.scenes)
+        if command.group is not None and kind_of(command.scene) is not ItemKind.product:
+            raise UnknownScene(tuple(serving.storefront.pipeline.scenes))
         if command.k > self._settings.k_max:
             raise LimitExceeded("k", self._settings.k_max)
         # 2. What is known of the customer and the catalogue, in one round trip.
@@ -112,9 +115,13 @@ class Decider:
         # What is drawn by chance keeps its place; in a mixed slate the places are not the list's own.
         share = 0.0 if _is_mixed(command, known) else share
         seed = stable_hash(decision_id) if _share_of(decision_id) < share else None
-        slate = known.serving.storefront.recommend(_request(command, known, seed))
+        tastes = await self._tastes(command, known)
+        slate, share_covered = _chosen(command, known, seed, tastes)
         # 9. Log before answering.
         answer = _answer(decision_id, command, known, slate)
+        if tastes is not None:
+            told = GroupOut(members_counted=len(tastes.lists), coverage=share_covered)
+            answer = answer.model_copy(update={"group": told, "degraded": [*answer.degraded, *tastes.notes]})
         body = _body(command, known, slate, answer, explore={"share": share, "seed": seed})
         decision = Decision(decision_id, who, known.now, command.scene, known.serving.release_id, body)
         if await self._log(shop, decision, is_reachable=known.state is not None) == "rejected":
@@ -123,9 +130,14 @@ class Decider:
         self._metrics.count_answer(shop, command.scene, stages, _causes(command, known, slate))
         return answer
 
+    async def _tastes(self, command: Command, known: Known) -> GroupTastes | None:
+        if command.group is None or known.state is None:
+            return None
+        return await tastes_of(self._state, self.read, known.serving, command.group, command.scene, known.now)
+
     async def _known(self, serving: ServingSet, command: Command) -> Known:
         try:
-            state = await self._read(serving, command.customer_id or NOBODY)
+            state = await self.read(serving, command.customer_id or NOBODY)
             # One deadline for the wait and the fetch: those who wait for it give up together, not one after the other.
             async with state_errors(), asyncio.timeout(self._settings.write_ms / 1e3):
                 serving = await self._with_catalogue(serving, state.catalogue_version)
@@ -143,7 +155,15 @@ class Decider:
         book, is_read = await self._books.at(known.serving.shop.name, version)
         return replace(known, serving=known.serving.obeying(book), rules_read=is_read)
 
-    async def _read(self, serving: ServingSet, customer_id: str) -> CustomerState:
+    async def serving_now(self, shop: str) -> ServingSet:
+        """Return what serves with the catalogue as it is now; without a state server that is `ServiceUnreachable`."""
+        serving = self._sets.of(shop)
+        state = await self.read(serving, NOBODY)
+        async with state_errors(), asyncio.timeout(self._settings.write_ms / 1e3):
+            return await self._with_catalogue(serving, state.catalogue_version)
+
+    async def read(self, serving: ServingSet, customer_id: str) -> CustomerState:
+        """Return a customer's live state as a decision obeys it: words of the lake are there, refusals hold."""
         shop = serving.shop
         state = await self._state.read(shop.name, customer_id, serving.watermarks)
         if not state.knows_words:
@@ -222,6 +242,16 @@ def _is_mixed(command: Command, known: Known) -> bool:
 
 def _share_of(decision_id: str) -> float:
     return stable_hash(f"explore:{decision_id}") / _FULL_HASH
+
+
+def _chosen(command: Command, known: Known, seed: int | None, tastes: GroupTastes | None) -> tuple[Slate, float]:
+    """Ask the storefront, for a group through its members' tastes; with the share of members who find theirs."""
+    request = _request(command, known, None if command.group else seed)
+    if command.group is None:
+        return known.serving.storefront.recommend(request), 0.0
+    if tastes is None or not tastes.lists:
+        return known.serving.storefront.recommend(replace(request, scene=NON_PERSONAL_SCENE)), 0.0
+    return tastes.recommend(known.serving, request, command.group.fairness)
 
 
 def _request(command: Command, known: Known, seed: int | None) -> Request:

@@ -6,6 +6,7 @@ Keys, all of a partition in one hash slot (DESIGN §5):
     pond:v1:{<shop>:<p>}:meta       hash: epoch, fence (highest token that trimmed), counters a decision
                                     must see (catalogue, …); of `c` also partitions, format, rebuilding, erasure_key
     pond:v1:{<shop>:<p>}:c:<id>     hash: last, attr, n:<purpose>:<channel> (consent), off, alias, was:<other id>
+    pond:v1:{<shop>:<p>}:m          hash: customer → groups his live profile names; …:m:<group>  set: those customers
     pond:v1:{<shop>:<p>}:g          set: keyed digests of customers who were erased (service/live_erasure.py)
     pond:v1:{<shop>:<p>}:merging    hash: other id → a merge that was begun (service/merges.py)
     pond:v1:{<shop>:<p>}:t:<id>     list: live tail (service/tail.py)      …:x:<id>  list: exposures, same rows

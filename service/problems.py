@@ -38,6 +38,7 @@ from features.errors import (
     UnknownShop,
     UsageError,
 )  # fmt: skip
+from models.audience.aim import UnknownAim
 from service.auth import NotAllowed, NotAuthenticated
 from service.faults import UNREADABLE_JSON, field_of, sentence_of
 from service.schemas import EventResult, Problem
@@ -141,6 +142,7 @@ KINDS: Final[dict[type[BaseException], Kind]] = {
     NotAuthenticated: Kind(401, "unauthenticated", "No valid key"),
     NotAllowed: Kind(403, "forbidden", "The key does not allow this"),
     UnknownScene: Kind(404, "unknown_scene", "No such scene"),
+    UnknownAim: Kind(404, "unknown_aim", "Nothing to seek an audience for"),
     NotKept: Kind(404, "not_found", "Not found"),
     Erased: Kind(410, "erased", "Erased on request"),
     CannotMerge: Kind(409, "cannot_merge", "The two cannot become one customer"),

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+import orjson
+
 from features import columns as c
 from features.columns import EventKind, ItemKind
 from features.commits import visible
@@ -143,7 +145,7 @@ class Rebuilder:
             async with state_errors():
                 async for key in self._client.scan_iter(prefix + b"*", count=5_000):
                     kind = key[len(prefix) :].split(b":", 1)[0]
-                    if kind in (b"t", b"x", b"e", b"d", b"rows"):
+                    if kind in (b"t", b"x", b"e", b"d", b"m", b"rows"):
                         await self._keys.add("UNLINK", key)
                     elif kind == b"c":
                         fields = await ask(self._client, "HKEYS", key)
@@ -182,6 +184,7 @@ class Rebuilder:
                 last[row[c.CUSTOMER_ID]] = (row, ranges)
         for who, (row, ranges) in last.items():
             await self._put(who, "attr", encode(EntryType.customer, row))
+            await self._join(who, row.get("group_ids") or ())
             self._note(who, ranges)
         self._counts["customers"] = len(last)
 
@@ -301,6 +304,14 @@ class Rebuilder:
     async def _put(self, who: str, *fields: Any) -> None:
         if who not in self._erased:
             await self._keys.add("HSET", self._keys.of(partition_of(who, self._partitions), f"c:{who}"), *fields)
+
+    async def _join(self, who: str, groups: Sequence[str]) -> None:
+        if not groups or who in self._erased:
+            return
+        p = partition_of(who, self._partitions)
+        for group in groups:
+            await self._keys.add("SADD", self._keys.of(p, f"m:{group}"), who)
+        await self._keys.add("HSET", self._keys.of(p, "m"), who, orjson.dumps(list(groups)))
 
     async def _remember(self, partition: str, mark: bytes, body: bytes, entry_id: bytes, came_s: int) -> None:
         left = self._remember_s - (self._now_s - came_s)

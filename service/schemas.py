@@ -200,6 +200,13 @@ class ItemOut(BaseModel):
     content: ContentOut | None = Field(None, description="Of a content: what it is.")
 
 
+class GroupOut(BaseModel):
+    """What may be told of a group's members."""
+
+    members_counted: int = Field(description="Members whose tastes decided; 0: too few, the list is not personal.")
+    coverage: float = Field(description="Share of them who find something of theirs in the list.")
+
+
 class RecommendAnswer(BaseModel):
     """A slate."""
 
@@ -229,6 +236,7 @@ class RecommendAnswer(BaseModel):
     variants: dict[str, str] = Field(description="Variant served by experiment; empty when none runs.")
     degraded: list[str] = Field(description="What went less well than it should, in words; empty when nothing did.")
     release: str = Field(description="The release that answered.")
+    group: GroupOut | None = Field(None, description="For a group's list: what may be told of its members.")
 
 
 class BatchRequest(Wire):

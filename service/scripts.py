@@ -38,6 +38,22 @@ local function stamp()
 end
 """
 
+# Whose live profile names which groups, kept both ways: hash `m` customer → groups, set `m:<group>` of customers.
+_JOIN: Final = """
+local function join(prefix, who, groups)
+  local before = redis.call('HGET', prefix .. 'm', who)
+  if before then
+    for _, group in ipairs(cjson.decode(before)) do redis.call('SREM', prefix .. 'm:' .. group, who) end
+  end
+  if type(groups) == 'table' and #groups > 0 then
+    for _, group in ipairs(groups) do redis.call('SADD', prefix .. 'm:' .. group, who) end
+    redis.call('HSET', prefix .. 'm', who, cjson.encode(groups))
+  elseif before then
+    redis.call('HDEL', prefix .. 'm', who)
+  end
+end
+"""
+
 # KEYS journal, meta; ARGV prefix, fresh epoch, seconds an id is remembered, tail rows, seconds a tail lives,
 # then per event: id hash, content digest, customer id, journal bytes, tail row or '', lane, digest of the customer id.
 APPEND_EVENTS: Final = (
@@ -143,6 +159,7 @@ return id
 _PUT: Final = (
     "#!lua\n"
     + _STAMP
+    + _JOIN
     + """
 if redis.call('SISMEMBER', KEYS[4], ARGV[#ARGV]) == 1 then return 'E' end
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
@@ -164,6 +181,8 @@ else
   id = stamp()
 end
 redis.call('HSET', KEYS[3], ARGV[3], ARGV[4], 'last', id)
+local prefix = string.sub(KEYS[2], 1, -5)
+join(prefix, string.sub(KEYS[3], #prefix + 3), cjson.decode(ARGV[4]).row.group_ids)
 return id
 """
 )
@@ -295,13 +314,18 @@ return redis.call('XTRIM', KEYS[1], 'MINID', ARGV[2])
 
 # KEYS meta, erased; ARGV prefix, digest of the customer id, customer id or '' (then only the tombstone is set).
 # From this step on nothing of the customer is read or taken in. Returns how many keys went.
-FORGET: Final = """#!lua flags=allow-oom
+FORGET: Final = (
+    "#!lua flags=allow-oom\n"
+    + _JOIN
+    + """
 redis.call('SADD', KEYS[2], ARGV[2])
 if ARGV[3] == '' then return 0 end
+join(ARGV[1], ARGV[3], nil)
 local gone = 0
 for _, kind in ipairs({'c:', 't:', 'x:'}) do gone = gone + redis.call('DEL', ARGV[1] .. kind .. ARGV[3]) end
 return gone
 """
+)
 
 # KEYS journal; ARGV prefix, then per entry: stream id, decision id or ''. Returns how many entries went.
 REMOVE_ENTRIES: Final = """#!lua flags=allow-oom

@@ -44,6 +44,11 @@ class ServiceSettings(BaseModel):
     body_seconds: float = Field(30.0, gt=0, le=3_600, description="Longest a request may take to send its body, s.")
     events_per_batch: int = Field(10_000, ge=1, le=10_000, description="Most events in one request.")
     recommend_batch: int = Field(1_000, ge=1, le=1_000, description="Most queries in one batch request.")
+    audience_max: int = Field(10_000, ge=1, le=100_000, description="Most customers in an audience over HTTP.")
+    group_members: int = Field(200, ge=1, le=1_000, description="Members of a group whose tastes are asked for.")
+    group_least: int = Field(
+        5, ge=3, le=1_000, description="With fewer counted members a group's list is not personal."
+    )
     k_max: int = Field(200, ge=1, le=1_000, description="Longest slate a caller may ask for.")
     explore_share: float = Field(
         0.01, ge=0, le=1, description="Share of answers whose last places are drawn by chance with known odds."

@@ -9,6 +9,7 @@ from typing import Final, TypedDict
 import structlog
 
 from features.errors import PondError
+from service.audiences import Audiences
 from service.auth import Authenticator
 from service.control import ControlPlane
 from service.decide import Decider, with_live_catalogue
@@ -49,6 +50,7 @@ class Worker:
     rules: RuleCases
     reloader: Reloader
     metrics: Metrics
+    audiences: Audiences
 
 
 class LifespanState(TypedDict):
@@ -87,7 +89,8 @@ async def opened_worker(
     try:
         limiter, rights = RateLimiter(state.client, settings), Rights(settings, control, state, cases)
         rules = RuleCases(store, control, state, cases, clock)
-        yield Worker(settings, auth, limiter, state, sets, decider, cases, rights, rules, reloader, metrics)
+        audiences = Audiences(decider, state, settings, metrics, clock)
+        yield Worker(settings, auth, limiter, state, sets, decider, cases, rights, rules, reloader, metrics, audiences)
     finally:
         for task in tasks:
             await _end(task)

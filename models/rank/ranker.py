@@ -306,3 +306,36 @@ def _grown(
     grown = lgb.train(parameters, data, config.n_trees)
     # Read back from its own text: what serves now and what a release loads are the same to the last bit.
     return lgb.Booster(model_str=grown.model_to_string())
+
+
+class TreesConfig(BaseModel):
+    """How trees that tell one thing from another grow."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_trees: int = Field(200, ge=1, le=5000, description="Trees.")
+    n_leaves: int = Field(15, ge=2, le=1024)
+    learning_rate: float = Field(0.06, gt=0, le=1)
+    min_rows_in_leaf: int = Field(100, ge=1)
+    feature_share: float = Field(0.5, gt=0, le=1, description="Share of the features each tree may use.")
+    row_share: float = Field(0.7, gt=0, le=1, description="Share of the rows each tree sees.")
+    l2: float = Field(5.0, ge=0)
+    seed: int = Field(0, ge=0)
+
+
+def grow_binary(
+    matrix: Float32s, wanted: Bools, weight: Float32s, names: tuple[str, ...], rising: Collection[str],
+    config: TreesConfig,
+) -> lgb.Booster:  # fmt: skip
+    """Grow trees whose raw score is the log odds of `wanted` [n] given a matrix [n, n_features]; on one thread."""
+    parameters = {
+        "objective": "binary", "learning_rate": config.learning_rate, "num_leaves": config.n_leaves,
+        "min_data_in_leaf": config.min_rows_in_leaf, "feature_fraction": config.feature_share,
+        "bagging_fraction": config.row_share, "bagging_freq": 1, "lambda_l2": config.l2, "max_bin": 127,
+        "monotone_constraints": [int(name in rising) for name in names], "deterministic": True,
+        "force_row_wise": True, "seed": config.seed, "verbose": -1, "num_threads": 1,
+    }  # fmt: skip
+    told = {"max_bin": 127, "num_threads": 1, "verbose": -1}
+    data = lgb.Dataset(matrix, wanted.astype(np.float32), weight=weight, feature_name=list(names), params=told)
+    grown = lgb.train(parameters, data, config.n_trees)
+    return lgb.Booster(model_str=grown.model_to_string())

@@ -29,6 +29,7 @@ from features.errors import (
 )
 from features.masking import Mask, without_secrets
 from pond.cli import (
+    audience,
     audit,
     contents,
     data,
@@ -70,7 +71,7 @@ app = typer.Typer(
     "5 release or artifact, 6 service not reachable.",
 )
 for group in (
-    shops, keys, audit, data, train, contents, tune, profile, releases, persons, serving, upkeep, machine,
+    shops, keys, audit, data, train, contents, tune, audience, profile, releases, persons, serving, upkeep, machine,
 ):  # fmt: skip
     group.register(app)
 

@@ -20,6 +20,8 @@ NEEDS = {
     ("POST", "/v1/recommend/batch"): Role.backend,
     ("POST", "/v1/similar"): Role.backend,
     ("POST", "/v1/content"): Role.backend,
+    ("POST", "/v1/audience"): Role.backend,
+    ("POST", "/v1/groups/{group_id}/recommend"): Role.backend,
     ("POST", "/v1/events"): Role.backend,
     ("GET", "/v1/decisions/{decision_id}"): Role.operator,
     ("GET", "/v1/admin/audit"): Role.admin,
@@ -115,6 +117,8 @@ def routes(home):
 
 BODIES = {
     "recommend": {"customer_id": ONLY_MINE}, "recommend/batch": {"queries": [{"customer_id": ONLY_MINE}]},
+    "audience": {"aim": {"kind": "product", "id": ONLY_MINE}, "budget": {"customers": 5}, "for_analysis": True},
+    "groups/{group_id}/recommend": {"members": [ONLY_MINE]},
     "similar": {"item_ids": [ONLY_MINE]}, "content": {"customer_id": ONLY_MINE, "exclude": [ONLY_MINE]},
      "bundles/{bundle_id}": {"product_ids": ["tea1"]},
     "events": {"events": [{"event_id": "z", "customer_id": ONLY_MINE, "kind": "view", "at": time.time()}]},

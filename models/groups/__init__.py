@@ -1,0 +1,1 @@
+"""Groups: what to post for many customers at once (PRODUCT.md, W5)."""
