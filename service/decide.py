@@ -23,6 +23,8 @@ from models.query import Query
 from models.slate import NO_BUNDLE_WISHES, NO_CONTENT_WISHES, Filters, Request, Slate
 from models.storefront import kind_of
 from models.trained import Models
+from service.bundle_answers import bundle_out
+from service.bundle_schemas import BundlesRequest
 from service.customer_state import CustomerState, Decision, Outcome, Status
 from service.from_lake import LakeWords
 from service.journal import ZERO, id_key
@@ -64,7 +66,7 @@ class Command:
     wire: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, asked: RecommendRequest | SimilarRequest) -> "Command":
+    def of(cls, asked: RecommendRequest | SimilarRequest | BundlesRequest) -> "Command":
         """Take a validated request."""
         rules = asked.filters
         filters = Filters(rules.category, tuple(rules.brands), rules.price_min, rules.price_max)
@@ -72,10 +74,21 @@ class Command:
         if isinstance(asked, SimilarRequest):
             seeds = tuple(asked.item_ids)
             return cls(asked.customer_id, "similar", asked.k, filters, exclude, seeds=seeds, wire=wire)
+        if isinstance(asked, BundlesRequest):
+            around = asked.around
+            wishes = BundleWishes(
+                tuple(around.item_ids), around.theme, exclude, asked.size_min, asked.size_max, asked.target_price,
+                asked.spend_threshold, asked.discount, asked.margin_floor, generated="blend",
+            )  # fmt: skip
+            return cls(
+                asked.customer_id, "bundles", asked.k, filters, exclude, tuple(around.basket or asked.context.basket),
+                tuple(asked.context.recent), tuple(asked.pins), channel=asked.context.channel or "", bundle=wishes,
+                wire=wire,
+            )  # fmt: skip
         return cls(
             asked.customer_id, asked.scene, asked.k, filters, exclude, tuple(asked.context.basket),
             tuple(asked.context.recent), tuple(asked.pins), channel=asked.context.channel or "", mix=asked.mix,
-            wire=wire,
+            bundle=BundleWishes(exclude=exclude), wire=wire,
         )  # fmt: skip
 
 
@@ -334,6 +347,7 @@ def _answer(decision_id: str, command: Command, known: Known, slate: Slate) -> R
         ItemOut(
             item_kind=pick.kind.name, item_id=front.text(pick), score=pick.score, stage=pick.stage,
             reason=ReasonOut(code=pick.reason.code, zh=pick.reason.zh, en=pick.reason.en),
+            bundle=None if pick.bundle is None else bundle_out(pick.bundle, front.items),
         )
         for pick in slate.picks
     ]  # fmt: skip

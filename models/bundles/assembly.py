@@ -175,7 +175,7 @@ def _affordable(choice: Choice, limits: Limits, members: Int64s, price: Float64s
 def _worth(choice: Choice, limits: Limits, free: Int64s) -> Float64s:
     """Sum over the free parts of the start's pull and their mean pull on each other, less what a part must be worth."""
     n = free.shape[1]
-    worth = choice.pull[free].sum(axis=1) - n * limits.least_pull
+    worth: Float64s = choice.pull[free].sum(axis=1) - n * limits.least_pull
     for a, b in combinations(range(n), 2):
         worth += 2.0 * limits.together * choice.between[free[:, a], free[:, b]] / (n - 1)
     return worth

@@ -65,7 +65,7 @@ class _Answer:
     items: ItemTable
 
     def slate(self) -> Slate:
-        offers, k = self._pinned, self.request.k
+        offers, k, causes = self._pinned, self.request.k, list[str]()
         pinned = {offer.item_idx for offer in offers}
         own = [one for one in self._curator.offers(k + len(pinned)) if one.item_idx not in pinned]
         is_blend = self.request.bundle.generated == "blend"
@@ -76,13 +76,15 @@ class _Answer:
         if len(offers) < k and self._starter.is_about_something:
             more = self._made(self._starter.openers(), k - len(offers), (*own, *offers))
             if more:
+                causes.append("filled with bundles that nobody asked about")
                 said.append(f"only {len(offers)} of {k} bundles found for what was asked about; filled with others")
                 offers += [replace(one, stage=FALLBACK + one.stage) for one in more]
         elif len(offers) < k:
             offers += self._made(self._starter.openers(), k - len(offers), (*own, *offers))
         if len(offers) < k:
+            causes.append(f"shorter than asked: no more bundles may be shown{self._terms_said()}")
             said.append(f"only {len(offers)} of {k} places filled: no more bundles may be shown{self._terms_said()}")
-        return Slate(tuple(_pick(offer) for offer in _comparable(offers)), tuple(said))
+        return Slate(tuple(_pick(offer) for offer in _comparable(offers)), tuple(said), tuple(causes))
 
     @cached_property
     def _admission(self) -> Admission:

@@ -28,7 +28,7 @@ from features.errors import (
     UsageError,
 )
 from features.masking import Mask, without_secrets
-from pond.cli import audit, data, keys, machine, persons, releases, serving, shops, train, tune, upkeep
+from pond.cli import audit, bundles, data, keys, machine, persons, releases, serving, shops, train, tune, upkeep
 from pond.cli.session import Session
 
 EXIT_CODES: Final[tuple[tuple[type[PondError], int], ...]] = (
@@ -55,7 +55,7 @@ app = typer.Typer(
     epilog="--home, --quiet and --debug may stand anywhere. Exit codes: 0 ok, 1 bug, 2 usage, 3 data, 4 gate refused, "
     "5 release or artifact, 6 service not reachable.",
 )
-for group in (shops, keys, audit, data, train, tune, releases, persons, serving, upkeep, machine):
+for group in (shops, keys, audit, data, train, bundles, tune, releases, persons, serving, upkeep, machine):
     group.register(app)
 
 

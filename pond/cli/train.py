@@ -12,6 +12,7 @@ from pond.cli.session import Session, quiet_mlflow, session_of
 
 if TYPE_CHECKING:
     from features.shop import Shop
+    from training.batch import Answers
     from training.gates import GateReport
     from training.run import TrainReport
 
@@ -131,7 +132,7 @@ def evaluate(
     sets = _protocol_set(protocol) + _lengths_set(k)
     opened = session.shop(shop)
     store = DirectoryStore(opened.releases_dir)
-    wanted = _wanted_release(shop, release or store.current_id())
+    wanted = wanted_release(shop, release or store.current_id())
     settings = merge_settings(opened, session.environ, None, sets)
     found = evaluate_release(opened, store.load(wanted), settings.training, report(session)).report
     if out is not None:
@@ -174,7 +175,6 @@ def recommend(
 ) -> None:
     """Answer many customers at once, as the service would at that moment."""
     from features.lake import Lake
-    from features.sentences import counted
     from models.release_store import DirectoryStore
     from pond.cli.moments import read_moment
     from pond.cli.progress import report
@@ -184,7 +184,7 @@ def recommend(
     session = session_of(ctx)
     opened = session.shop(shop)
     store = DirectoryStore(opened.releases_dir)
-    models = store.load(_wanted_release(shop, release or store.current_id())).models
+    models = store.load(wanted_release(shop, release or store.current_id())).models
     rows = read_customers(customers, models)
     answers = recommend_batch(
         models, rows, scene, k,
@@ -193,13 +193,21 @@ def recommend(
         workers=merge_settings(opened, session.environ).training.workers, progress=report(session),
     )  # fmt: skip
     write_recommendations(answers.frame, out)
-    session.say(f"{counted(len(rows), 'question')} answered with {counted(answers.frame.height, 'item')} in {out}")
+    say_answers(session, answers, len(rows), out)
+
+
+def say_answers(session: Session, answers: "Answers", n_rows: int, out: Path) -> None:
+    """Say how many were answered, and what fell short."""
+    from features.sentences import counted
+
+    session.say(f"{counted(n_rows, 'question')} answered with {counted(answers.frame.height, 'item')} in {out}")
     if answers.n_degraded:
         causes = "; ".join(f"{n:,} {cause}" for cause, n in answers.causes.most_common())
-        session.say(f"degraded: {answers.n_degraded:,} of {counted(len(rows), 'answer')}: {causes}")
+        session.say(f"degraded: {answers.n_degraded:,} of {counted(n_rows, 'answer')}: {causes}")
 
 
-def _wanted_release(shop: str, release: str | None) -> str:
+def wanted_release(shop: str, release: str | None) -> str:
+    """Return the release that is asked for; a shop without any is an error."""
     from features.errors import ReleaseError
 
     if release is None:

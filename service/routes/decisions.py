@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from features.errors import PondError
 from service.access import AnyWorker, Backend, Operator
 from service.addressing import IdRoute
+from service.bundle_schemas import BundlesRequest
 from service.decide import UNREACHABLE, Command
 from service.problems import RESPONSES, LimitExceeded, problem_of
 from service.records import DecisionOut
@@ -59,6 +60,16 @@ async def recommend_batch(asked: BatchRequest, worker: AnyWorker, caller: Backen
 @router.post("/similar", summary="Products like the ones named")
 async def similar(asked: SimilarRequest, worker: AnyWorker, caller: Backend) -> RecommendAnswer:
     """Answer from the named products alone; with none of them known, with what is popular, and says so."""
+    return await worker.decider.decide(caller.shop, Command.of(asked))
+
+
+@router.post("/bundles", summary="Products that go together, as one offer")
+async def bundles(asked: BundlesRequest, worker: AnyWorker, caller: Backend) -> RecommendAnswer:
+    """Answer with the shop's bundles and with others put together now: around products, a basket, a theme, a customer.
+
+    Every part is in stock, the limits of size, price and margin are kept, and a bundle put together has an id
+    `auto-…` that is the same for the same parts: send it with the events that follow.
+    """
     return await worker.decider.decide(caller.shop, Command.of(asked))
 
 

@@ -19,6 +19,7 @@ NEEDS = {
     ("POST", "/v1/recommend"): Role.backend,
     ("POST", "/v1/recommend/batch"): Role.backend,
     ("POST", "/v1/similar"): Role.backend,
+    ("POST", "/v1/bundles"): Role.backend,
     ("POST", "/v1/events"): Role.backend,
     ("GET", "/v1/decisions/{decision_id}"): Role.operator,
     ("GET", "/v1/admin/audit"): Role.admin,
