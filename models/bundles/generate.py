@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -52,12 +52,13 @@ class Ground:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Made:
-    """One set: all its parts, and how good it is."""
+    """One set: all its parts, how good it is, and whether it is a rule's best: what the shop says goes first."""
 
     ground: Ground
     assembled: Assembled
     parts: frozenset[int]
     worth: float
+    leads: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -74,10 +75,14 @@ class Generator:
     def sets(self, starts: Sequence[Start], n: int) -> list[Made]:
         """Return up to n different bundles, the best first."""
         found: dict[frozenset[int], Made] = {}
+        led: set[str] = set()
         for start in starts:
-            for made in self._from(start, max(SETS, 3 * n // len(starts))):
+            for place, made in enumerate(self._from(start, max(SETS, 3 * n // len(starts)))):
+                if place == 0 and start.scenario is not None and start.scenario.name not in led:
+                    led.add(start.scenario.name)
+                    found[made.parts] = replace(made, leads=True)
                 known = found.get(made.parts)
-                if known is None or made.worth > known.worth:
+                if known is None or (made.worth > known.worth and not known.leads):
                     found[made.parts] = made
         return _varied(list(found.values()), n, self.items)
 
@@ -182,15 +187,14 @@ def _varied(found: list[Made], n: int, items: ItemTable) -> list[Made]:
     # A kind is a finest category; a product whose category says little is a kind of its own.
     kinds = [[items.path(i) if "/" in items.path(i) else str(i) for i in sorted(one.parts)] for one in ordered]
     left, chosen, shown = list(range(len(ordered))), list[Made](), Counter[str]()
+
+    def place(i: int) -> tuple[int, bool, float]:
+        again = sum(map(shown.__getitem__, kinds[i])) / len(kinds[i])
+        return ordered[i].assembled.distance, not ordered[i].leads, -ordered[i].worth * AGAIN**again
+
     while left and len(chosen) < n:
-        value = [
-            (
-                ordered[i].assembled.distance,
-                -ordered[i].worth * AGAIN ** (sum(map(shown.__getitem__, kinds[i])) / len(kinds[i])),
-            )
-            for i in left
-        ]
-        best = left.pop(min(range(len(left)), key=value.__getitem__))
+        best = min(left, key=place)
+        left.remove(best)
         chosen.append(ordered[best])
         shown.update(kinds[best])
     return chosen

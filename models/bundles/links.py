@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from features.arrays import Float64s, Int32s, Int64s
-from models.bundles.pairs import PairEvidence
+from models.bundles.pairs import PairEvidence, base_share, pull_of
 from models.bundles.space import ProductSpace
 from models.items import ItemTable
 
@@ -76,13 +76,13 @@ class LinkFinder:
         a, b = (self.space.of_items(x).astype(np.float64) for x in (starts[rows], others[columns]))
         word *= 1.0 + self.closeness * np.maximum(np.einsum("id,jd->ij", a, b), 0.0)
         # No basket, or too few, hold both: the more were expected, the less the kinds' word counts.
-        share, start_share = self.shares(others[columns]), self.shares(starts[rows])
-        expected = known.chance * known.total * start_share[:, None] * share[None]
+        base = base_share(self.shares(others[columns]), known.chance)[None]
+        expected = known.total * self.shares(starts[rows])[:, None] * base
         lift = self.prior * word / (expected + self.prior)
         certain = np.where(lift > 1.0, lift, 1.0)
         at = np.ix_(rows, columns)
         found.lift[at] = np.where(lift > 1.0, lift, 0.0)
-        found.pull[at] = certain * known.chance * share[None] * np.log(certain)
+        found.pull[at] = pull_of(certain, base)
 
     def _counted(self, starts: Int32s, others: Int32s, found: Links) -> None:
         known, order = self.evidence, np.argsort(others)

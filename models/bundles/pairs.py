@@ -1,8 +1,9 @@
 """What is bought together: how much oftener than by chance two products, or two kinds of product, share a basket.
 
-Chance is counted by baskets as large as they are: in a shop of large baskets everything meets everything, so the pairs
-expected of two products are their baskets' product over all baskets, times `chance` = N Σ s(s-1) / (Σ s)², which makes
-the mean lift of all pairs 1 (on the Complete Journey it is 2.4: without it bananas go with everything).
+Chance is counted by baskets as large as they are. Who has bought A has a basket that is larger than the mean one, by
+`chance` = N Σ s(s-1) / (Σ s)² over baskets of s products, so B is in it by chance with 1 - (1 - share of B)^chance: on
+the Complete Journey `chance` is 2.4, and without it bananas would go with everything; and whatever is in every basket
+goes with nothing, however small baskets are.
 
 A lift that few baskets speak for is drawn towards what the two kinds say of each other, and a kind's towards 1
 (a gamma prior, DuMouchel, 1999, "Bayesian data mining in large frequency tables", eq. 5 with one component). What A
@@ -49,7 +50,7 @@ class PairEvidence:
     Attributes
     ----------
     chance : float
-        Lift that baskets of these sizes would have by themselves.
+        How much larger the rest of a basket is that holds some product than the mean basket.
     total : float
         Baskets, later ones counting more.
     share : float32 [n_items]
@@ -109,9 +110,10 @@ def fit_pairs(dataset: Dataset, config: PairsConfig) -> PairEvidence:
     kinds = _fit_kinds(held, vote, kind, len(paths), config)
     weight, chance = _weights(held, vote), _chance(held, vote)
     rows, columns, both, count = (np.concatenate(x) for x in zip(*_met(held, vote, config), strict=True))
-    expected = chance * weight[rows] * weight[columns] / total
+    base = base_share(weight / total, chance)
+    expected = weight[rows] * base[columns]
     lift = (both + config.prior * kinds.lift(kind[rows], kind[columns])) / (expected + config.prior)
-    pull = lift * chance * weight[columns] / total * np.log(lift)
+    pull = pull_of(lift, base[columns])
     keep = _strongest(rows, np.where(lift >= config.least_lift, pull, 0.0), config.partners)
     indptr = np.append(0, np.cumsum(np.bincount(rows[keep], minlength=n_items))).astype(np.int64)
     partners = sp.csr_array((pull[keep].astype(np.float32), columns[keep], indptr), (n_items, n_items))
@@ -125,6 +127,18 @@ def fit_pairs(dataset: Dataset, config: PairsConfig) -> PairEvidence:
         partners, lift[keep].astype(np.float32), count[keep].astype(np.int32), paths, kinds.complements(config.kinds),
         _typical(kind, weight / total, len(paths), config.typical), openers.astype(np.int32),
     )  # fmt: skip
+
+
+def base_share(share: Float64s, chance: float) -> Float64s:
+    """Return the share of baskets with something else that hold a product by chance: float64 [n]."""
+    base: Float64s = 1.0 - (1.0 - np.minimum(share, 1.0)) ** chance
+    return base
+
+
+def pull_of(lift: Float64s, base: Float64s) -> Float64s:
+    """Return P(B | A) · log lift, in nats; negative below a lift of 1."""
+    pull: Float64s = np.minimum(lift * base, 1.0) * np.log(lift)
+    return pull
 
 
 def basket_matrix(dataset: Dataset, most_items: int) -> tuple[sp.csr_array, Float64s]:
@@ -190,12 +204,12 @@ def _strongest(rows: Int32s, pull: Float64s, limit: int) -> Int64s:
 
 @dataclass(frozen=True, eq=False)
 class _KindCounts:
-    """Meetings of kinds: `key` (row · n + column) int64 ascending, `both` their votes, `weight` each kind's own."""
+    """Meetings of kinds: `key` (row · n + column) int64 ascending, `both` their votes, `weight` and `base` own."""
 
     key: Int64s
     both: Float64s
     weight: Float64s
-    factor: float
+    base: Float64s
     prior: float
 
     def lift(self, rows: Int32s, columns: Int32s) -> Float64s:
@@ -208,7 +222,7 @@ class _KindCounts:
         wanted = row * len(self.weight) + column
         at = np.minimum(np.searchsorted(self.key, wanted), len(self.key) - 1)
         both = np.where(self.key[at] == wanted, self.both[at], 0.0)
-        expected = self.factor * self.weight[row] * self.weight[column]
+        expected = self.weight[row] * self.base[column]
         # What sort of thing goes with itself are variants of it: no word on two different products.
         lift[known] = np.where(row == column, 1.0, (both + self.prior) / (expected + self.prior))
         return lift
@@ -218,7 +232,7 @@ class _KindCounts:
         n = max(len(self.weight), 1)
         rows, columns = (self.key // n).astype(np.int32), (self.key % n).astype(np.int32)
         lift = self.lift(rows, columns)
-        keep = _strongest(rows, np.where(lift > 1, lift * self.weight[columns] * np.log(lift), 0.0), limit)
+        keep = _strongest(rows, pull_of(lift, self.base[columns]), limit)
         indptr = np.append(0, np.cumsum(np.bincount(rows[keep], minlength=len(self.weight))))
         return sp.csr_array((lift[keep].astype(np.float32), columns[keep], indptr), (len(self.weight),) * 2)
 
@@ -233,8 +247,9 @@ def _fit_kinds(held: sp.csr_array, vote: Float64s, kind: Int32s, n_kinds: int, c
     met = sp.coo_array(kinds.T.tocsr() @ weighed)
     key = met.coords[0].astype(np.int64) * n_kinds + met.coords[1]
     order = np.argsort(key)
-    factor = _chance(kinds, vote) / max(float(vote.sum()), 1e-9)
-    return _KindCounts(key[order], met.data[order].astype(np.float64), _weights(kinds, vote), factor, config.kind_prior)
+    weight = _weights(kinds, vote)
+    base = base_share(weight / max(float(vote.sum()), 1e-9), _chance(kinds, vote))
+    return _KindCounts(key[order], met.data[order].astype(np.float64), weight, base, config.kind_prior)
 
 
 def _typical(kind: Int32s, share: Float64s, n_kinds: int, limit: int) -> sp.csr_array:

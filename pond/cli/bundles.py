@@ -31,7 +31,7 @@ def bundles(
     k: Annotated[int, typer.Option("--k", help="Bundles for each customer.")] = 5,
     size_min: Annotated[int | None, typer.Option(min=1, max=5, help="Least number of parts.")] = None,
     size_max: Annotated[int | None, typer.Option(min=1, max=5, help="Greatest number of parts.")] = None,
-    target_price: Annotated[float | None, typer.Option(min=0.01, help="Most that a bundle costs; near is better.")] = None,
+    target_price: Annotated[float | None, typer.Option(min=0.01, help="Most that a bundle costs.")] = None,
     spend_threshold: Annotated[
         float | None, typer.Option(min=0.01, help="Least that a bundle costs with the basket; near is better.")
     ] = None,
