@@ -70,7 +70,7 @@ class Curator:
         if wishes.theme:
             every = np.array([i for i in every.tolist() if self.table.is_of_theme(i, wishes.theme)], np.int32)
         worth = np.where(np.isnan(affinity), 0.0, affinity)
-        if not len(anchors):
+        if not len(anchors) and not wishes.item_ids:
             is_personal = len(self.request.query.history) or len(self.request.query.bundles)
             sure = every[np.lexsort((every, -worth[every], np.isnan(affinity[every])))]
             return sure, worth, CURATED if wishes.theme or is_personal else POPULAR

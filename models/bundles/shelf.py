@@ -22,6 +22,7 @@ from models.bundles.terms import Terms
 from models.bundles.told import Teller
 from models.catalogued import LiveIds
 from models.items import ItemTable
+from models.query import NO_ITEMS
 from models.reasons import reason
 from models.slate import Pick, Request, Slate
 
@@ -65,26 +66,37 @@ class _Answer:
     items: ItemTable
 
     def slate(self) -> Slate:
-        offers, k, causes = self._pinned, self.request.k, list[str]()
-        pinned = {offer.item_idx for offer in offers}
-        own = [one for one in self._curator.offers(k + len(pinned)) if one.item_idx not in pinned]
-        is_blend = self.request.bundle.generated == "blend"
-        missing = k - len(offers) - (0 if is_blend else len(own))
-        made = self._made(self._starter.starts(), missing, (*offers, *own)) if missing > 0 else []
-        offers = [*offers, *(_blended(own, made) if is_blend else [*own, *made])][:k]
-        said = self._asked_in_vain()
-        if len(offers) < k and self._starter.is_about_something:
-            more = self._made(self._starter.openers(), k - len(offers), (*own, *offers))
-            if more:
+        k, said, causes = self.request.k, self._asked_in_vain(), list[str]()
+        offers = self._asked(k)
+        if len(offers) < k:
+            more = self._others(k - len(offers), offers)
+            if more and self._starter.is_about_something:
                 causes.append("filled with bundles that nobody asked about")
                 said.append(f"only {len(offers)} of {k} bundles found for what was asked about; filled with others")
-                offers += [replace(one, stage=FALLBACK + one.stage) for one in more]
-        elif len(offers) < k:
-            offers += self._made(self._starter.openers(), k - len(offers), (*own, *offers))
+                more = [replace(one, stage=FALLBACK + one.stage) for one in more]
+            offers += more
         if len(offers) < k:
             causes.append(f"shorter than asked: no more bundles may be shown{self._terms_said()}")
             said.append(f"only {len(offers)} of {k} places filled: no more bundles may be shown{self._terms_said()}")
         return Slate(tuple(_pick(offer) for offer in _comparable(offers)), tuple(said), tuple(causes))
+
+    def _asked(self, k: int) -> list[Offer]:
+        """Return pins, then the shop's bundles and those put together, for what was asked about: at most k."""
+        pins = self._pinned
+        there = {offer.item_idx for offer in pins}
+        own = [one for one in self._curator(self.request).offers(k + len(there)) if one.item_idx not in there]
+        is_blend = self.request.bundle.generated == "blend"
+        missing = k - len(pins) - (0 if is_blend else len(own))
+        made = self._made(self._starter.starts(), missing, (*pins, *own)) if missing > 0 else []
+        return [*pins, *(_blended(own, made) if is_blend else [*own, *made])][:k]
+
+    def _others(self, n: int, beside: Sequence[Offer]) -> list[Offer]:
+        """Return n bundles that are about nothing in particular: the shop's, then what many buy together."""
+        plain = replace(self.request, basket=NO_ITEMS, bundle=replace(self.request.bundle, item_ids=(), theme=""))
+        there = {offer.item_idx for offer in beside if offer.item_idx >= 0}
+        own = self._curator(plain).offers(n + len(there)) if self._starter.is_about_something else []
+        own = [one for one in own if one.item_idx not in there][:n]
+        return [*own, *self._made(self._starter.openers(), n - len(own), (*beside, *own))]
 
     @cached_property
     def _admission(self) -> Admission:
@@ -103,14 +115,14 @@ class _Answer:
     def _starter(self) -> Starter:
         return Starter(self.shelf.model, self.shelf.space, self.request, self.items, self._admission)
 
-    @cached_property
-    def _curator(self) -> Curator:
+    def _curator(self, request: Request) -> Curator:
         shelf = self.shelf
-        return Curator(shelf.model, shelf.table, self._finder, self.request, self.items, self._admission, self._terms)
+        return Curator(shelf.model, shelf.table, self._finder, request, self.items, self._admission, self._terms)
 
     @property
     def _pinned(self) -> list[Offer]:
-        found = (self._curator.offer(int(i), 0.0, "pin") for i in self.request.pins[: self.request.k])
+        curator = self._curator(self.request)
+        found = (curator.offer(int(i), 0.0, "pin") for i in self.request.pins[: self.request.k])
         return [replace(offer, reason=reason("pinned")) for offer in found if offer is not None]
 
     def _made(self, starts: Sequence[Start], n: int, beside: Sequence[Offer]) -> list[Offer]:

@@ -75,7 +75,7 @@ class Starter:
         elif wishes.theme:
             return self._of_theme(wishes.theme)
         else:
-            found = self._of_customer()
+            found = self._of_customer() or self.openers()
         return [*self._with_rules(found), *found]
 
     def openers(self) -> list[Start]:
