@@ -1,11 +1,11 @@
 """The shop's own bundles for one request: which may be made now, in which order, and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from features.arrays import Float64s, Int32s
+from features.arrays import Bools, Float64s, Int32s
 from models.bundles.links import LinkFinder
 from models.bundles.model import BundleModel
 from models.bundles.offers import Admission, Offer, priced
@@ -14,7 +14,7 @@ from models.bundles.terms import Terms
 from models.items import ItemTable
 from models.query import NO_ITEMS
 from models.reasons import Reason, reason
-from models.slate import Request
+from models.slate import Request, steered
 
 CURATED: Final = "curated"
 POPULAR: Final = "popular"
@@ -50,6 +50,8 @@ class Curator:
         bundle = self.table.bundles[idx]
         if bundle is None or self.table.ids.text(idx) in self.request.bundle.exclude:
             return None
+        if not self._may_show(np.array([idx], np.int32))[0]:
+            return None
         if not self.table.showable(np.array([idx], np.int32), self.items, self.request.query.at)[0]:
             return None
         parts = self.table.parts(idx, self.items)
@@ -67,19 +69,28 @@ class Curator:
         wishes, anchors = self.request.bundle, self._anchors
         affinity = self.model.affinity.score(self.request.query, self.table, self.items).astype(np.float64)
         every = np.arange(len(self.table), dtype=np.int32)
+        every = every[self._may_show(every)]
         if wishes.theme:
             every = np.array([i for i in every.tolist() if self.table.is_of_theme(i, wishes.theme)], np.int32)
         worth = np.where(np.isnan(affinity), 0.0, affinity)
         if not len(anchors) and not wishes.item_ids:
             is_personal = len(self.request.query.history) or len(self.request.query.bundles)
             sure = every[np.lexsort((every, -worth[every], np.isnan(affinity[every])))]
-            return sure, worth, CURATED if wishes.theme or is_personal else POPULAR
+            return self._steered(sure), worth, CURATED if wishes.theme or is_personal else POPULAR
         near = self._near(anchors, every)
         fit = np.array([self._fit(i, anchors) for i in near.tolist()])
         worth = np.zeros(len(self.table))
         worth[near] = fit
         near = near[fit > 0]
-        return near[np.lexsort((near, -affinity[near], -worth[near]))], worth, CURATED
+        return self._steered(near[np.lexsort((near, -affinity[near], -worth[near]))]), worth, CURATED
+
+    def _may_show(self, bundle_idx: Int32s) -> Bools:
+        """Which bundles neither the caller nor an operator's rule takes away: bool [n]."""
+        keep: Bools = ~np.isin(bundle_idx, self.request.exclude)
+        return keep & self.request.steering.allows(bundle_idx) if self.request.steering.rules else keep
+
+    def _steered(self, order: Int32s) -> Int32s:
+        return steered(replace(self.request, pins=NO_ITEMS), order)
 
     @property
     def _anchors(self) -> Int32s:

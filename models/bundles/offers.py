@@ -95,10 +95,11 @@ class Admission:
         """Return bool [n]."""
         keep = self.items.showable(item_idx, self.request.query.at)
         keep &= ~np.isin(item_idx, self._unwanted)
+        if self.request.part_steering.rules:
+            keep &= self.request.part_steering.allows(item_idx)
         wanted = self.request.filters
         if wanted.category:
-            inside = [path == wanted.category or path.startswith(wanted.category + "/") for path in self.items.paths]
-            keep &= np.array([*inside, False], np.bool_)[self.items.category[item_idx]]
+            keep &= self.items.below(wanted.category)[self.items.category[item_idx]]
         if wanted.brands:
             keep &= np.array([self.items.brands[i] in wanted.brands for i in item_idx.tolist()], np.bool_)
         return keep

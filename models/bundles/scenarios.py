@@ -40,7 +40,7 @@ class Scenario(BaseModel):
 
 def belongs(item_idx: Int32s, named: tuple[str, ...], items: ItemTable) -> Bools:
     """Which items are among the named product ids or in (or below) the named category paths: bool [n]."""
-    paths = [any(path == name or path.startswith(name + "/") for name in named) for path in items.paths]
-    inside = np.array([*paths, False], np.bool_)[items.category[item_idx]]
-    belonging: Bools = inside | np.isin(item_idx, items.idxs(named))
+    belonging: Bools = np.isin(item_idx, items.idxs(named))
+    for name in named:
+        belonging |= items.below(name)[items.category[item_idx]]
     return belonging

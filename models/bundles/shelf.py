@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Self
 
+import numpy as np
+
 from features.columns import ItemKind
 from models.bundles.curated import Curator
 from models.bundles.generate import Generator
@@ -25,6 +27,7 @@ from models.items import ItemTable
 from models.query import NO_ITEMS
 from models.reasons import reason
 from models.slate import Pick, Request, Slate
+from models.steering import Steering
 
 FALLBACK: Final = "fallback:"
 SPARE: Final = 10  # bundles made beyond those that are asked for: some repeat the shop's own or are not wanted
@@ -93,9 +96,9 @@ class _Answer:
     def _others(self, n: int, beside: Sequence[Offer]) -> list[Offer]:
         """Return n bundles that are about nothing in particular: the shop's, then what many buy together."""
         plain = replace(self.request, basket=NO_ITEMS, bundle=replace(self.request.bundle, item_ids=(), theme=""))
-        there = {offer.item_idx for offer in beside if offer.item_idx >= 0}
+        there = {frozenset(offer.details.parts) for offer in beside}
         own = self._curator(plain).offers(n + len(there)) if self._starter.is_about_something else []
-        own = [one for one in own if one.item_idx not in there][:n]
+        own = [one for one in own if frozenset(one.details.parts) not in there][:n]
         return [*own, *self._made(self._starter.openers(), n - len(own), (*beside, *own))]
 
     @cached_property
@@ -131,13 +134,11 @@ class _Answer:
         generator = Generator(shelf.model, self._finder, request, self.items, self._admission, self._terms)
         teller = Teller(shelf.model.pairs, self.items, self._terms.discount)
         there = {frozenset(offer.details.parts) for offer in beside}
-        found: list[Offer] = []
-        for made in generator.sets(starts, n + SPARE) if starts else ():
-            offer = teller.offer(made)
-            is_wanted = offer.item_id not in request.bundle.exclude and self._admission.affords(offer.details.price)
-            if made.parts not in there and is_wanted and len(found) < n:
-                found.append(offer)
-        return found
+        sets = [one for one in (generator.sets(starts, n + SPARE) if starts else ()) if one.parts not in there]
+        offers = [teller.offer(made) for made in sets]
+        unwanted = request.bundle.exclude
+        found = [one for one in offers if one.item_id not in unwanted and self._admission.affords(one.details.price)]
+        return _obeying(request.steering, found)[:n]
 
     def _asked_in_vain(self) -> list[str]:
         """Name what bundles were asked around and cannot be."""
@@ -169,6 +170,21 @@ def _pick(offer: Offer) -> Pick:
         offer.item_idx, score, offer.stage, offer.reason, kind=ItemKind.bundle, item_id=offer.item_id,
         bundle=offer.details,
     )  # fmt: skip
+
+
+def _obeying(steering: Steering, made: Sequence[Offer]) -> list[Offer]:
+    """Return what the operators' rules allow of bundles that have no index, and in their order."""
+    if not steering.rules:
+        return list(made)
+    place = {offer.item_id: at for at, offer in enumerate(made)}
+    here = replace(
+        steering, idxs=lambda ids: np.array([place[one] for one in ids if one in place], np.int32),
+        products_of=lambda at: np.array(made[at].details.parts, np.int32),
+    )  # fmt: skip
+    every = np.arange(len(made), dtype=np.int32)
+    every = every[here.allows(every)]
+    falling = np.arange(len(every), 0, -1).astype(np.float32)
+    return [made[i] for i in every[np.argsort(-here.weighed(every, falling), kind="stable")].tolist()]
 
 
 def _blended(own: Sequence[Offer], made: Sequence[Offer]) -> list[Offer]:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from models.bundles.offers import bundle_id_of
+from models.bundles.wishes import BundleWishes
+from models.rules import Rule, RuleBook
 from models.slate import Filters, Request
 from tests.bundle_world import SCENARIO, ask, fitted, parts
 
@@ -210,3 +212,23 @@ def test_prices_are_sums_of_cents(models):
     for pick in ask(models, k=9, size_max=5).picks:
         cents = np.round(models.items.price[list(pick.bundle.parts)].astype(np.float64) * 100).sum()
         assert round(pick.bundle.price * 100) == cents
+
+
+def test_operators_rules_hold_for_bundles_put_together_and_for_their_parts(curated):
+    def under(**told):
+        book = RuleBook.of([Rule(rule_id="r", **told)])
+        front = curated.storefront.under(book)
+        wishes = BundleWishes(item_ids=("tea",), generated="blend")
+        query = curated.query(-1, curated.as_of)
+        slate = front.recommend(Request(query, "bundles", 4, bundle=wishes))
+        return [front.text(pick) for pick in slate.picks], parts(curated, slate)
+
+    _, held = under(action="exclude", category="kitchen")
+    assert held
+    assert not any({"cup", "cup-large"} & set(one) for one in held)
+    named, _ = under(action="only", item_kind="bundle", item_ids=["tea-time"])
+    assert named == ["tea-time"]
+    named, held = under(action="exclude", item_kind="bundle", category="food")
+    assert held
+    assert not any("honey" in one for one in held)
+    assert under(action="pin", item_kind="bundle", item_ids=["desk"])[0][0] == "desk"
