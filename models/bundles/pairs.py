@@ -108,7 +108,7 @@ def fit_pairs(dataset: Dataset, config: PairsConfig) -> PairEvidence:
     vote = np.exp2(-age_days / config.half_life_days)
     n_items, total = len(dataset.products), max(float(vote.sum()), 1e-9)
     kinds = _fit_kinds(held, vote, kind, len(paths), config)
-    weight, chance = _weights(held, vote), _chance(held, vote)
+    weight, chance = _weights(held, vote), chance_of(held, vote)
     rows, columns, both, count = (np.concatenate(x) for x in zip(*_met(held, vote, config), strict=True))
     base = base_share(weight / total, chance)
     expected = weight[rows] * base[columns]
@@ -165,7 +165,8 @@ def _weights(held: sp.csr_array, vote: Float64s) -> Float64s:
     return np.bincount(held.indices, np.repeat(vote, np.diff(held.indptr)), held.shape[1]).astype(np.float64)
 
 
-def _chance(held: sp.csr_array, vote: Float64s) -> float:
+def chance_of(held: sp.csr_array, vote: Float64s) -> float:
+    """Return N Σ s(s-1) / (Σ s)² of baskets CSR [N, n_items], each counting its vote; 1 where none holds two things."""
     size = np.diff(held.indptr).astype(np.float64)
     lines, pairs = float(vote @ size), float(vote @ (size * (size - 1)))
     return float(vote.sum()) * pairs / lines**2 if pairs > 0 else 1.0
@@ -248,7 +249,7 @@ def _fit_kinds(held: sp.csr_array, vote: Float64s, kind: Int32s, n_kinds: int, c
     key = met.coords[0].astype(np.int64) * n_kinds + met.coords[1]
     order = np.argsort(key)
     weight = _weights(kinds, vote)
-    base = base_share(weight / max(float(vote.sum()), 1e-9), _chance(kinds, vote))
+    base = base_share(weight / max(float(vote.sum()), 1e-9), chance_of(kinds, vote))
     return _KindCounts(key[order], met.data[order].astype(np.float64), weight, base, config.kind_prior)
 
 
