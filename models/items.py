@@ -42,7 +42,7 @@ class ItemTable:
         Index into `paths`, -1 where unknown.
     paths : tuple of str
         The category paths `a/b/c`.
-    price : float32 [n]
+    price, cost : float32 [n]
         NaN where unknown.
     listed : bool [n]
         The status hides it not.
@@ -61,6 +61,7 @@ class ItemTable:
     category: Int32s
     paths: tuple[str, ...]
     price: Float32s
+    cost: Float32s
     listed: Bools
     stock: Float64s
     starts_at: Int64s
@@ -76,6 +77,7 @@ class ItemTable:
         return cls(
             products.ids, {}, _texts(frame, "title"), _texts(frame, "brand"), category, paths,
             price=np.array([np.nan if x is None else x for x in _column(frame, "price")], np.float32),
+            cost=np.array([np.nan if x is None else x for x in _column(frame, "cost")], np.float32),
             listed=np.array([is_listed(status) for status in _column(frame, "status")], np.bool_),
             stock=np.array([np.nan if x is None else x for x in _column(frame, "stock")], np.float64),
             starts_at=np.array([ALWAYS if t is None else t for t in created], np.int64),
@@ -166,15 +168,16 @@ class ItemTable:
         titles, brands = [*self.titles, *fresh], [*self.brands, *fresh]
         grown = {
             name: np.concatenate([array, np.zeros(len(fresh), array.dtype)])
-            for name in ("category", "price", "listed", "stock", "starts_at", "ends_at")
+            for name in ("category", "price", "cost", "listed", "stock", "starts_at", "ends_at")
             for array in (getattr(self, name),)
         }
         for row in rows:
             idx = max(at[str(row["product_id"])], added.get(str(row["product_id"]), -1))
             titles[idx], brands[idx] = str(row.get("title") or ""), str(row.get("brand") or "")
-            price, created = row.get("price"), row.get("created_at")
+            price, cost, created = row.get("price"), row.get("cost"), row.get("created_at")
             grown["category"][idx] = code.get(str(row.get("category")), -1)
             grown["price"][idx] = np.nan if price is None else float(price)
+            grown["cost"][idx] = np.nan if cost is None else float(cost)
             stock = row.get("stock")
             grown["listed"][idx] = is_listed(row.get("status"))
             grown["stock"][idx] = np.nan if stock is None else float(stock)

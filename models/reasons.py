@@ -78,6 +78,17 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "audience_alike": ("兴趣与它的买家相近", "Interests like those of its buyers"),
     "audience_active": ("近期常来", "Shops often"),
     "group_shared": ("群里约 {percent}% 的成员可能喜欢", "Fits about {percent} % of this group"),
+    "bundle_together": (
+        "买「{a}」的订单中 {percent}% 也有「{b}」,约为随机情况的 {times} 倍",
+        "{percent} % of orders with “{a}” hold “{b}” too, {times} times as many as by chance",
+    ),
+    "bundle_kinds": (
+        "买「{a}」这类商品时,常一起买「{b}」这类",
+        "Things like “{a}” are often bought together with things like “{b}”",
+    ),
+    "bundle_rule": ("店铺搭配:{zh}", "Put together by the shop: {en}"),
+    "bundle_holds": ("含「{title}」的套购", "A bundle with “{title}” in it"),
+    "bundle_of_yours": ("含您买过的「{title}」", "With “{title}”, which you have bought"),
     "pinned": ("店铺推荐", "Recommended by the shop"),
     "explore": ("换换口味,发现新选择", "Something different to try"),
     "fallback_any": ("暂无更贴切的推荐,看看店里的商品", "Nothing more personal yet: from the shop's range"),

@@ -36,8 +36,9 @@ class Request:
     `basket` and `exclude` are never shown; `pins` come first, in order, when they may be shown; `recipe` replaces the
     scene's own (an experiment's variant); `explore_seed` draws the last places by chance. `basket` and the query's
     seeds are products; `exclude`, `pins` and `steering` (the operators' rules at work) speak of items of the kind that
-    the scene shows. `content` and `bundle` are wishes that only those kinds read. `mix` are the shares of the kinds in
-    a mixed slate (empty: the recipe's), `exclude_others` what of the kinds beside the scene's own is never shown.
+    the scene shows, `part_steering` of products as parts of bundles. `content` and `bundle` are wishes that only those
+    kinds read. `mix` are the shares of the kinds in a mixed slate (empty: the recipe's), `exclude_others` what of the
+    kinds beside the scene's own is never shown.
     """
 
     query: Query
@@ -50,6 +51,7 @@ class Request:
     recipe: SceneConfig | None = None
     explore_seed: int | None = None
     steering: Steering = NO_STEERING
+    part_steering: Steering = NO_STEERING
     mix: Mapping[ItemKind, float] = field(default_factory=dict)
     exclude_others: Mapping[ItemKind, Int32s] = field(default_factory=dict)
     content: ContentWishes = NO_CONTENT_WISHES

@@ -76,6 +76,9 @@ class Storefront:
         tired = np.setdiff1d(tired, pins)
         exclude = np.concatenate([request.exclude, tired]).astype(np.int32)
         asked = replace(request, steering=steering, pins=pins.astype(np.int32), exclude=exclude)
+        if kind is ItemKind.bundle:  # a product that is never shown is not sold in a bundle either
+            never = [rule for rule in rules if rule.action == "exclude"]
+            asked = replace(asked, part_steering=self._steering(ItemKind.product, never))
         slate = self._asked(kind, asked)
         return replace(slate, rules=tuple(rule.rule_id for rule in steering.rules)) if steering.rules else slate
 

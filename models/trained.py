@@ -17,6 +17,7 @@ from features.history import EMPTY, Histories, History, joined
 from features.ids import IdMap
 from models.bundles.model import BundleModel
 from models.bundles.shelf import BundleShelf
+from models.bundles.space import ProductSpace
 from models.bundles.table import BundleTable
 from models.catalogue import PARTS
 from models.config import PipelineConfig, SceneConfig
@@ -107,7 +108,10 @@ class Models:
         return Storefront(
             self.pipeline, self.items,
             ContentShelf.of(self.part(ContentModel), ContentTable.of(self.contents.ids, self.contents.frame)),
-            BundleShelf(self.part(BundleModel), BundleTable.of(self.bundles.ids, self.bundles.frame)),
+            BundleShelf(
+                self.part(BundleModel), BundleTable.of(self.bundles.ids, self.bundles.frame),
+                ProductSpace.of(self.sources),
+            ),
             self.config.fatigue,
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Any
 from models.bundles.wishes import BundleWishes
 from models.contents.wishes import ContentWishes
 from models.slate import NO_BUNDLE_WISHES, NO_CONTENT_WISHES, Filters
+from service.bundle_schemas import BundlesRequest
 from service.content_schemas import ContentRequest
 from service.groups import GroupWishes
 from service.schemas import RecommendRequest, SimilarRequest
@@ -33,10 +34,12 @@ class Command:
     wire: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, asked: RecommendRequest | SimilarRequest | ContentRequest) -> "Command":
+    def of(cls, asked: RecommendRequest | SimilarRequest | ContentRequest | BundlesRequest) -> "Command":
         """Take a validated request."""
         if isinstance(asked, ContentRequest):
             return cls._of_contents(asked)
+        if isinstance(asked, BundlesRequest):
+            return cls._of_bundles(asked)
         rules = asked.filters
         filters = Filters(rules.category, tuple(rules.brands), rules.price_min, rules.price_max)
         wire, exclude = asked.model_dump(mode="json", exclude_defaults=True), tuple(asked.exclude)
@@ -46,7 +49,7 @@ class Command:
         return cls(
             asked.customer_id, asked.scene, asked.k, filters, exclude, tuple(asked.context.basket),
             tuple(asked.context.recent), tuple(asked.pins), channel=asked.context.channel or "", mix=asked.mix,
-            wire=wire,
+            bundle=BundleWishes(exclude=exclude), wire=wire,
         )  # fmt: skip
 
     @classmethod
@@ -55,5 +58,20 @@ class Command:
             asked.customer_id, "content", asked.k, Filters(), tuple(asked.exclude), recent=tuple(asked.context.recent),
             pins=tuple(asked.pins), channel=asked.context.channel or "",
             content=ContentWishes(tuple(asked.forms), asked.again),
+            wire=asked.model_dump(mode="json", exclude_defaults=True),
+        )  # fmt: skip
+
+    @classmethod
+    def _of_bundles(cls, asked: BundlesRequest) -> "Command":
+        rules, around, exclude = asked.filters, asked.around, tuple(asked.exclude)
+        wishes = BundleWishes(
+            tuple(around.item_ids), around.theme, exclude, asked.size_min, asked.size_max, asked.target_price,
+            asked.spend_threshold, asked.discount, asked.margin_floor, generated="blend",
+        )  # fmt: skip
+        return cls(
+            asked.customer_id, "bundles", asked.k,
+            Filters(rules.category, tuple(rules.brands), rules.price_min, rules.price_max), exclude,
+            tuple(around.basket or asked.context.basket), tuple(asked.context.recent), tuple(asked.pins),
+            channel=asked.context.channel or "", bundle=wishes,
             wire=asked.model_dump(mode="json", exclude_defaults=True),
         )  # fmt: skip

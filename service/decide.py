@@ -22,6 +22,7 @@ from models.query import Query
 from models.slate import Pick, Request, Slate
 from models.storefront import Storefront, kind_of
 from models.trained import Models
+from service.bundle_answers import bundle_out
 from service.command import Command
 from service.customer_state import CustomerState, Decision, Outcome, Status
 from service.from_lake import LakeWords
@@ -341,6 +342,7 @@ def _answer(decision_id: str, command: Command, known: Known, slate: Slate) -> R
             item_kind=pick.kind.name, item_id=front.text(pick), score=pick.score, stage=pick.stage,
             reason=ReasonOut(code=pick.reason.code, zh=pick.reason.zh, en=pick.reason.en),
             content=_content(front, pick),
+            bundle=None if pick.bundle is None else bundle_out(pick.bundle, front.items),
         )
         for pick in slate.picks
     ]  # fmt: skip

@@ -37,6 +37,10 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 def _moment(value: object) -> object:
     """Read a moment as UTC µs, or as a naive datetime that the shop's time zone completes."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -189,6 +193,33 @@ class ContentOut(BaseModel):
     product_ids: list[str] = Field(description="Products it carries.")
 
 
+class PartOut(BaseModel):
+    """One product of a bundle."""
+
+    item_id: str = Field(description="The shop's id of the product.")
+    title: str = Field(description="Its title; empty where unknown.")
+    price: float | None = Field(description="Its price alone.")
+    role: str = Field(description="anchor, the role of the shop's rule, or its finest category; empty where unknown.")
+
+
+class BundleOut(BaseModel):
+    """What a bundle is made of and costs, in the shop's currency."""
+
+    parts: list[PartOut] = Field(description="Its products; what it was asked around comes first.")
+    price: float | None = Field(description="Of the whole; null where a part's price is unknown.")
+    saving: float | None = Field(description="What the parts cost more when bought alone.")
+    margin: float | None = Field(
+        description="Share of the price above the parts' costs, null where one is unknown. The shop's secret: it is "
+        "there for the shop's own servers; do not hand it on to customers."
+    )
+    evidence: dict[str, float] = Field(
+        description="count: orders with the anchor and its strongest partner, of: orders with the anchor, share: count "
+        "/ of, lift: times as often as by chance (shrunk), least_count and least_lift: of the weakest part; "
+        "kinds_lift: of their categories, where too few orders hold both; sold: sales of the shop's bundle, later "
+        "ones counting more."
+    )
+
+
 class ItemOut(BaseModel):
     """One place of a slate."""
 
@@ -198,6 +229,9 @@ class ItemOut(BaseModel):
     reason: ReasonOut = Field(description="Why it is here.")
     stage: str = Field(description="What chose it: a source, pin, explore or fallback:<source>.")
     content: ContentOut | None = Field(None, description="Of a content: what it is.")
+    bundle: BundleOut | None = Field(
+        None, exclude_if=_is_none, description="For bundles: parts, price and evidence; not there for other kinds."
+    )
 
 
 class GroupOut(BaseModel):

@@ -1,5 +1,6 @@
 """Batch recommendations: the same pipeline as the service, for a file of customers (DESIGN §7)."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,9 +19,10 @@ from features.errors import ContractError, UnreadableFile, UsageError
 from features.history import EMPTY, Histories, History
 from features.identities import canonical_ids
 from features.ingest.times import TimeReader
+from models.bundles.wishes import BundleDetails, BundleWishes
 from models.contents.pulse import Readings
 from models.revision import is_nobody
-from models.slate import Request, Slate
+from models.slate import NO_BUNDLE_WISHES, Request, Slate
 from models.storefront import Storefront, kind_of
 from models.trained import NO_TAILS, Models
 from training.passing import NO_READINGS, PassingStorefront
@@ -34,6 +36,10 @@ COLUMNS: Final[Mapping[str, pl.DataType]] = {
     "reason_zh": pl.String(), "reason_en": pl.String(),
 }  # fmt: skip
 INPUT_COLUMNS: Final = ("query_id", "customer_id", "at", "basket")
+BUNDLE_COLUMNS: Final[Mapping[str, pl.DataType]] = {
+    "parts": pl.List(pl.String), "price": pl.Float64(), "saving": pl.Float64(), "margin": pl.Float64(),
+    "evidence": pl.String(),
+}  # fmt: skip
 FORMATS: Final = (".parquet", ".csv", ".jsonl")
 FORMULA_STARTS: Final = r"^[=+\-@\t\r]"
 
@@ -88,6 +94,7 @@ class _Ask:
     changes: Sequence[Change] = ()
     readings: Readings = NO_READINGS
     low_stock: float = 0.0
+    bundle: BundleWishes = NO_BUNDLE_WISHES
 
 
 def read_customers(source: Path | str, models: Models) -> list[CustomerRow]:
@@ -162,8 +169,11 @@ def _baskets(path: Path, cells: pl.Series) -> list[tuple[str, ...]]:
 def recommend_batch(
     models: Models, rows: Sequence[CustomerRow], scene: str, k: int, *, as_of: int | None = None,
     lake: Tables | None = None, low_stock: float = 0.0, workers: int = 2, progress: ProgressReport | None = None,
+    bundle: BundleWishes = NO_BUNDLE_WISHES,
 ) -> Answers:  # fmt: skip
     """Answer rows in one scene; columns as `COLUMNS` (query_id only when some row has one), in the order of the rows.
+
+    A scene of bundles obeys the wishes `bundle` and adds `BUNDLE_COLUMNS`.
 
     Each row is answered from what lies strictly before its `at` (default `as_of`, default the release's own): the
     release's history cut there and, with a `lake`, the customer's events and the catalogue's changes between the
@@ -183,7 +193,7 @@ def recommend_batch(
     who = {row.customer_id: models.person([row.customer_id]) for row in rows}
     asks = [
         _Ask(row, scene, k, moment if row.at is None else row.at + (row.at == only), who[row.customer_id],
-             low_stock=low_stock)
+             low_stock=low_stock, bundle=bundle)
         for row in rows
     ]  # fmt: skip
     progress = progress or Quiet()
@@ -191,7 +201,7 @@ def recommend_batch(
         asks = _as_known(models, asks, lake)
     with progress.step(f"recommend {scene}", len(asks)) as advance:
         parts = answer_all(models, recommend_chunk, asks, workers, advance)
-    frame = pl.concat([pl.DataFrame(schema=dict(COLUMNS)), *(part.frame for part in parts)])
+    frame = pl.concat([pl.DataFrame(schema=_columns_of(scene)), *(part.frame for part in parts)])
     return Answers(
         frame if any(row.query_id is not None for row in rows) else frame.drop("query_id"),
         sum(part.n_degraded for part in parts), sum((part.causes for part in parts), Counter()),
@@ -205,7 +215,8 @@ def the_only_moment(histories: Histories) -> int | None:
 
 def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> Answers:
     """Answer some rows (run in worker processes)."""
-    parts: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    columns = _columns_of(asks[0].scene) if asks else dict(COLUMNS)
+    parts: dict[str, list[Any]] = {name: [] for name in columns}
     n_degraded, causes = 0, Counter[str]()
     answers: dict[int, tuple[Storefront, Slate]] = {}
     passing: PassingStorefront | None = None
@@ -222,10 +233,20 @@ def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> Answers:
             row = (
                 ask.row.query_id, ask.row.customer_id, rank, pick.kind.name, front.text(pick),
                 pick.score, pick.stage, pick.reason.code, pick.reason.zh, pick.reason.en,
+                *(() if pick.bundle is None else _bundle_cells(pick.bundle, front)),
             )  # fmt: skip
             for values, value in zip(parts.values(), row, strict=True):
                 values.append(value)
-    return Answers(pl.DataFrame(parts, schema=dict(COLUMNS)), n_degraded, causes)
+    return Answers(pl.DataFrame(parts, schema=columns), n_degraded, causes)
+
+
+def _columns_of(scene: str) -> dict[str, pl.DataType]:
+    return {**COLUMNS, **(BUNDLE_COLUMNS if kind_of(scene) is ItemKind.bundle else {})}
+
+
+def _bundle_cells(bundle: BundleDetails, front: Storefront) -> tuple[Any, ...]:
+    parts = [front.items.text(i) for i in bundle.parts]
+    return parts, bundle.price, bundle.saving, bundle.margin, json.dumps(dict(bundle.evidence))
 
 
 def _request(models: Models, ask: _Ask, front: Storefront) -> Request:
@@ -234,7 +255,7 @@ def _request(models: Models, ask: _Ask, front: Storefront) -> Request:
     lead, also = (ask.person[0], ask.person[1:]) if ask.person else (-1, ())
     tails = {kind: _known_to(front, kind, tail) for kind, tail in ask.tails.items()}
     query = models.query(lead, ask.at, tails.get(ItemKind.product, EMPTY), seeds, also, tails)
-    return Request(query, ask.scene, ask.k, basket=start)
+    return Request(query, ask.scene, ask.k, basket=start, bundle=ask.bundle)
 
 
 def _known_to(front: Storefront, kind: ItemKind, tail: History) -> History:
@@ -281,8 +302,7 @@ def write_recommendations(frame: pl.DataFrame, path: Path) -> None:
             if path.suffix == ".parquet":
                 frame.write_parquet(writing)
             elif path.suffix == ".csv":
-                flat = frame.with_columns(pl.col(pl.List(pl.String)).list.join("|"))
-                flat.with_columns(pl.col(pl.String).str.replace(f"({FORMULA_STARTS})", "'$1")).write_csv(writing)
+                _flat(frame).write_csv(writing)
             else:
                 frame.write_ndjson(writing)
             writing.replace(path)
@@ -296,3 +316,8 @@ def check_output(path: Path) -> None:
         raise UsageError(f"{path.name}: the extension says the format; use one of {', '.join(FORMATS)}.")
     if not path.parent.is_dir():
         raise UsageError(f"There is no directory {path.parent}; create it first.")
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    joined = frame.with_columns(pl.col(pl.List(pl.String)).list.join("|"))
+    return joined.with_columns(pl.col(pl.String).str.replace(f"({FORMULA_STARTS})", "'$1"))

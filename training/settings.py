@@ -18,7 +18,7 @@ from features.sentences import mistake
 from features.shop import Shop
 from models.config import DEFAULT_SCENES, PipelineConfig, validated_pipeline_config
 
-SECTIONS: Final = ("shop", "training", "sources", "scenes", "ranker")
+SECTIONS: Final = ("shop", "training", "sources", "scenes", "ranker", "parts")
 ProtocolName: TypeAlias = Literal["auto", "time_split", "last_basket", "hold_out"]
 
 
@@ -72,7 +72,8 @@ def merge_settings(
     shop : Shop
         Its `pond.toml` comes first.
     env : mapping
-        The environment; only `POND_TRAINING__…`, `POND_SOURCES__…`, `POND_SCENES__…` and `POND_RANKER__…` count.
+        The environment; only `POND_TRAINING__…`, `POND_SOURCES__…`, `POND_SCENES__…`,
+        `POND_RANKER__…` and `POND_PARTS__…` count.
     config : Path, optional
         A TOML file of `--config`.
     sets : sequence of str

@@ -1,7 +1,9 @@
 """What bundles may be offered now: those of a release under the live changes of the catalogue."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -65,6 +67,23 @@ class BundleTable:
         """Return a bundle's products that the catalogue knows: int32 [≤ n parts]."""
         bundle = self.bundles[bundle_idx]
         return items.idxs(bundle.product_ids) if bundle else np.empty(0, np.int32)
+
+    @cached_property
+    def _holding(self) -> Mapping[str, tuple[int, ...]]:
+        found: dict[str, list[int]] = defaultdict(list)
+        for idx, bundle in enumerate(self.bundles):
+            for product_id in dict.fromkeys(bundle.product_ids if bundle else ()):
+                found[product_id].append(idx)
+        return {product_id: tuple(held) for product_id, held in found.items()}
+
+    def holding(self, product_id: str) -> tuple[int, ...]:
+        """Return the bundles that a product is part of, ascending."""
+        return self._holding.get(product_id, ())
+
+    def is_of_theme(self, bundle_idx: int, theme: str) -> bool:
+        """Whether a bundle is of a theme, or has it in its title."""
+        bundle, name = self.bundles[bundle_idx], theme.casefold()
+        return bundle is not None and (bundle.theme.casefold() == name or name in bundle.title.casefold())
 
     def showable(self, bundle_idx: Int32s, items: ItemTable, at: int) -> Bools:
         """Which of some bundles may be offered at a moment: bool [n]; every part must be there and in stock."""

@@ -31,6 +31,7 @@ from features.masking import Mask, without_secrets
 from pond.cli import (
     audience,
     audit,
+    bundles,
     contents,
     data,
     keys,
@@ -71,7 +72,8 @@ app = typer.Typer(
     "5 release or artifact, 6 service not reachable.",
 )
 for group in (
-    shops, keys, audit, data, train, contents, tune, audience, profile, releases, persons, serving, upkeep, machine,
+    shops, keys, audit, data, train, contents, bundles, tune, audience, profile, releases, persons, serving, upkeep,
+    machine,
 ):  # fmt: skip
     group.register(app)
 

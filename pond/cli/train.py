@@ -12,6 +12,7 @@ from pond.cli.session import Session, quiet_mlflow, session_of
 
 if TYPE_CHECKING:
     from features.shop import Shop
+    from training.batch import Answers
     from training.gates import GateReport
     from training.run import TrainReport
 
@@ -182,7 +183,6 @@ def answer_batch(
 ) -> None:  # fmt: skip
     """Answer a file of customers in a scene and write the answers down."""
     from features.lake import Lake
-    from features.sentences import counted
     from models.release_store import DirectoryStore
     from pond.cli.moments import read_moment
     from pond.cli.progress import report
@@ -201,10 +201,17 @@ def answer_batch(
         workers=merge_settings(opened, session.environ).training.workers, progress=report(session),
     )  # fmt: skip
     write_recommendations(answers.frame, out)
-    session.say(f"{counted(len(rows), 'question')} answered with {counted(answers.frame.height, 'item')} in {out}")
+    say_answers(session, answers, len(rows), out)
+
+
+def say_answers(session: Session, answers: "Answers", n_rows: int, out: Path) -> None:
+    """Say how many were answered, and what fell short."""
+    from features.sentences import counted
+
+    session.say(f"{counted(n_rows, 'question')} answered with {counted(answers.frame.height, 'item')} in {out}")
     if answers.n_degraded:
         causes = "; ".join(f"{n:,} {cause}" for cause, n in answers.causes.most_common())
-        session.say(f"degraded: {answers.n_degraded:,} of {counted(len(rows), 'answer')}: {causes}")
+        session.say(f"degraded: {answers.n_degraded:,} of {counted(n_rows, 'answer')}: {causes}")
 
 
 def wanted_release(shop: str, release: str | None) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from features.errors import PondError
 from service.access import AnyWorker, Backend, Operator
 from service.addressing import IdRoute
+from service.bundle_schemas import BundlesRequest
 from service.command import Command
 from service.content_schemas import ContentRequest
 from service.decide import UNREACHABLE
@@ -69,6 +70,16 @@ async def content(asked: ContentRequest, worker: AnyWorker, caller: Backend) -> 
     """Answer with what is fresh and fits the customer; never what was read, unless `again` asks for it.
 
     The answer sees every content that was published before it, and within a second what others are reading.
+    """
+    return await worker.decider.decide(caller.shop, Command.of(asked))
+
+
+@router.post("/bundles", summary="Products that go together, as one offer")
+async def bundles(asked: BundlesRequest, worker: AnyWorker, caller: Backend) -> RecommendAnswer:
+    """Answer with the shop's bundles and with others put together now: around products, a basket, a theme, a customer.
+
+    Every part is in stock, the limits of size, price and margin are kept, and a bundle put together has an id
+    `auto-…` that is the same for the same parts: send it with the events that follow.
     """
     return await worker.decider.decide(caller.shop, Command.of(asked))
 

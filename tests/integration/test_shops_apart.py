@@ -22,6 +22,7 @@ NEEDS = {
     ("POST", "/v1/content"): Role.backend,
     ("POST", "/v1/audience"): Role.backend,
     ("POST", "/v1/groups/{group_id}/recommend"): Role.backend,
+    ("POST", "/v1/bundles"): Role.backend,
     ("POST", "/v1/events"): Role.backend,
     ("GET", "/v1/decisions/{decision_id}"): Role.operator,
     ("GET", "/v1/admin/audit"): Role.admin,
