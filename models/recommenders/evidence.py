@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from features.arrays import Float32s, Float64s, Int32s, Int64s, UInt8s
 from features.columns import EventKind
 from features.dataset import Dataset
-from features.history import DAY_US, History
+from features.history import DAY_US, Histories, History
 from models.query import Query
 
 
@@ -86,9 +86,15 @@ def read_profile(
 
 def pair_matrix(dataset: Dataset, config: EvidenceConfig, half_life_days: float = NO_DECAY) -> sp.csr_array:
     """Evidence of every customer and product: CSR float32 [n_customers, n_products], positive entries only."""
-    events = dataset.product_events
-    n_customers, n_items = len(dataset.customers), len(dataset.products)
-    weight = weigh_events(config, events.kind, events.at, dataset.as_of, half_life_days)
+    return pairs_of(dataset.product_events, len(dataset.products), dataset.as_of, config, half_life_days)
+
+
+def pairs_of(
+    events: Histories, n_items: int, moment: int, config: EvidenceConfig, half_life_days: float = NO_DECAY
+) -> sp.csr_array:
+    """Evidence of every customer and item of one kind: CSR float32 [n_customers, n_items], positive entries only."""
+    n_customers = len(events.indptr) - 1
+    weight = weigh_events(config, events.kind, events.at, moment, half_life_days)
     pair = events.customer_idx.astype(np.int64) * max(n_items, 1) + events.item_idx
     order = np.lexsort((events.order_idx, pair))
     pair, basket, weight = pair[order], events.order_idx[order], weight[order]
