@@ -39,7 +39,7 @@ def draw() -> str:
     parts.append(box(600, 122, 290, "frosting + cake mix + candles", BLUE, "#fff"))
     parts.append('<text x="600" y="176">4 price, saving, margin, evidence, a reason</text>')
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="920" height="310" font-family="sans-serif" font-size="13">'
+        '<svg xmlns="http://www.w3.org/2000/svg" width="960" height="310" font-family="sans-serif" font-size="13">'
         f'<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from html import escape
 
 COLOURS = {"Pond's bundle": "#1f6f8b", "most co-bought": "#99a8b2", "most popular": "#ccd3d8"}
-WIDTH, LEFT, BAR, GAP = 720, 150, 22, 8
+WIDTH, LEFT, BAR, GAP = 720, 190, 22, 8
 
 
 def draw_bars(strata: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
@@ -23,7 +23,7 @@ def draw_bars(strata: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
             middle = y + BAR / 2
             said = f"{100 * row['excess']:+.1f} (hit {100 * row['hit']:.1f}, chance {100 * row['by_chance']:.1f})"
             lines += [
-                f'<text x="{LEFT - 60}" y="{middle + 4}" text-anchor="end">{escape(system)}</text>',
+                f'<text x="{LEFT - 10}" y="{middle + 4}" text-anchor="end">{escape(system)}</text>',
                 f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" fill="{COLOURS[system]}"/>',
                 f'<path d="M{low:.1f} {middle}H{high:.1f}" stroke="#222" stroke-width="1.5"/>',
                 f'<text x="{max(high, zero) + 6:.1f}" y="{middle + 4}" font-size="11">{said}</text>',
