@@ -61,7 +61,7 @@ async def fresh_readings(state: LiveState, serving: ServingSet, after: str) -> F
     key = partition_prefix(serving.shop.name, CATALOGUE) + b"pulse"
     async with state_errors():
         found = await ask(state.client, "XRANGE", key, f"({after}", "+", "COUNT", AT_ONCE)
-    taste, idx_of = serving.storefront.contents.model.taste, serving.storefront.contents.ids.idx
+    idx_of = serving.storefront.contents.ids.idx
     rows: list[tuple[int, int, int]] = []
     for _, fields in found:
         told: dict[str, Any] = orjson.loads(_pairs(fields)[_FIELD.encode()])
@@ -70,7 +70,7 @@ async def fresh_readings(state: LiveState, serving: ServingSet, after: str) -> F
         for content_id, at, group in told["readings"]:
             idx = idx_of(content_id)
             if at >= serving.models.as_of and idx >= 0:
-                rows.append((at, idx, group if is_own else taste.n_groups))
+                rows.append((at, idx, group if is_own else 0))
     rows.sort()
     at, content_idx, group_of = np.array(rows, np.int64).reshape(len(rows), 3).T
     readings = Readings(content_idx.astype(np.int32), at, group_of.astype(np.int32))

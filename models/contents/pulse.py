@@ -41,7 +41,7 @@ class Readings:
     at : int64 [n]
         UTC µs.
     group : int32 [n]
-        Of the reader; the last group is that of those who are not known.
+        Of the reader; 0 is that of those who are not known.
     """
 
     content_idx: Int32s
@@ -124,7 +124,7 @@ class Pulse:
         self.lately[touched] *= _faded(self.latest[touched] - before)
         np.add.at(self.lately, which, _faded(self.latest[which] - at))
         np.minimum.at(self.first, which, at)
-        np.add.at(self.groups, (which, np.minimum(read.group, self.n_groups)), np.float32(1.0))
+        np.add.at(self.groups, (which, np.where(read.group <= self.n_groups, read.group, 0)), np.float32(1.0))
         last = max(int(at.max()), int(self.overall_at[0]))
         left = _faded(np.array([last - int(self.overall_at[0])]))[0]
         self.overall[:] = self.overall * left + _faded(last - at).sum(axis=0)

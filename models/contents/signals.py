@@ -136,7 +136,7 @@ def _taste_signals(reader: Reader, content_idx: Int32s, present: Present) -> Col
     # What each group's readings are worth to this reader.
     worth = taste.groups @ reader.taste
     liked = np.einsum("ij,j->i", readings, worth)
-    own = readings[:, reader.group] if reader.group < taste.n_groups else np.zeros(len(content_idx))
+    own = readings[:, reader.group] if reader.group > 0 else np.zeros(len(content_idx))
     return {
         "taste": liked, "taste_mean": liked / (total + 1.0), "group_readings": own, "group_share": own / (total + 1.0),
     }  # fmt: skip

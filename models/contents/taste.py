@@ -33,9 +33,9 @@ class Taste:
     Attributes
     ----------
     groups : float32 [n_groups + 1, dim]
-        Direction of each group, of length 1; the last, of those who are not known, is zero.
+        Direction of each group, of length 1; that of group 0, those who are not known, is zero.
     group_of : int32 [n_customers]
-        Group of each customer of the release; `n_groups` where he has read too little.
+        Group of each customer of the release; 0 where he has read too little.
     """
 
     groups: Float32s
@@ -48,12 +48,12 @@ class Taste:
 
     @property
     def n_groups(self) -> int:
-        """Number of groups."""
+        """Number of groups, that of the unknown not counted."""
         return len(self.groups) - 1
 
     def group(self, customer_idx: int) -> int:
-        """Return a customer's group; that of the unknown for -1."""
-        return int(self.group_of[customer_idx]) if 0 <= customer_idx < len(self.group_of) else self.n_groups
+        """Return a customer's group; 0 for a stranger."""
+        return int(self.group_of[customer_idx]) if 0 <= customer_idx < len(self.group_of) else 0
 
     def of_contents(self, readings: Float32s) -> Float32s:
         """Return the taste of contents with some readings by group [n, n_groups + 1]: [n, dim], shorter when few."""
@@ -72,7 +72,7 @@ class Taste:
     def without(self, gone: Gone) -> Self:
         """Return the groups with nobody knowing any more to which of them some customers belonged."""
         group_of = np.array(self.group_of)
-        group_of[gone.customer_idx] = self.n_groups
+        group_of[gone.customer_idx] = 0
         return replace(self, group_of=group_of)
 
 
@@ -98,9 +98,9 @@ def fit_taste(dataset: Dataset, dim: int, most_groups: int, seed: int) -> Taste:
     directions = TruncatedSVD(dim, random_state=seed).fit_transform(weighed)
     directions = _unit(directions).astype(np.float32)
     made = KMeans(n_groups, n_init=2, random_state=seed).fit(directions)
-    group_of = np.full(n_customers, n_groups, np.int32)
-    group_of[readers] = made.labels_
-    groups = np.vstack([_unit(made.cluster_centers_), np.zeros(dim)]).astype(np.float32)
+    group_of = np.zeros(n_customers, np.int32)
+    group_of[readers] = made.labels_ + 1
+    groups = np.vstack([np.zeros(dim), _unit(made.cluster_centers_)]).astype(np.float32)
     return Taste(groups, group_of)
 
 

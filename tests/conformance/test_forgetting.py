@@ -10,9 +10,10 @@ import scipy.sparse as sp
 
 from features.history import EMPTY
 from models.artifact import load_value, save_value
-from models.catalogue import SOURCES
+from models.catalogue import PARTS, SOURCES
 from models.forgetting import Gone
-from models.seams import CandidateSource, Forgetting
+from models.seams import CandidateSource, Forgetting, ForgettingPart
+from tests.newsroom import newsroom
 from tests.worlds import query, two_tastes, world
 
 NEIGHBOURS_VOTE = {"userknn", "next_basket"}  # a customer's likes count for those who are like him
@@ -103,6 +104,21 @@ class TestForgettingConformance:
         again = load_value(SOURCES[name].model, tmp_path / "model")
         for who in WORLD.customers.ids.texts:
             assert same_answers(after, again, query(WORLD, who))
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_no_part_beside_the_sources_keeps_anything_of_an_erased_customer(name: str) -> None:
+    dataset, entry = newsroom(), PARTS[name]
+    part = entry.fit(dataset, {}, entry.config(), np.random.default_rng(7))
+    who = dataset.customers.ids.idx("tea-fan-03")
+    after = part.without(Gone(np.array([who], np.int32))) if isinstance(part, ForgettingPart) else part
+    assert held_of(after, who, len(dataset.customers)) == []
+
+
+def test_the_part_of_contents_holds_something_of_customers_and_forgets_it() -> None:
+    part = PARTS["contents"].fit(newsroom(), {}, PARTS["contents"].config(), np.random.default_rng(7))
+    assert isinstance(part, ForgettingPart)
+    assert held_of(part, 3, len(newsroom().customers)) == ["taste.group_of"]
 
 
 @pytest.mark.parametrize("name", sorted(NEIGHBOURS_VOTE))

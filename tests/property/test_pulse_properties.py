@@ -65,4 +65,4 @@ def test_a_reading_of_a_day_ago_counts_half():
 def test_a_group_that_is_not_known_counts_as_nobodys():
     pulse = Pulse.silent(N, 1)
     pulse.take(told([(0, 1, 3)]))
-    assert pulse.groups[0].tolist() == [0, 1]
+    assert pulse.groups[0].tolist() == [1, 0]
