@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.arrays import Float32s, Float64s, Int32s
 from features.dataset import Dataset
+from features.errors import ReleaseError
 from features.history import Histories
 from models.audience.crowd import Crowd, see_crowd
 from models.audience.lessons import Lessons, LessonsConfig, fit_logistic, lessons_of
@@ -130,7 +131,14 @@ class AudienceModel:
         """Return what is expected of each customer; `events` are the release's product events.
 
         Cost: a few passes over all events and one look of every tree at every customer.
+
+        Raises
+        ------
+        ReleaseError
+            The release was made before there were audiences.
         """
+        if self.crowd.n_customers != events.n_customers:
+            raise ReleaseError("This release was made before there were audiences; make a new one with `pond train`.")
         traits = traits_of(target, self.crowd, events)
         # No lesson was ever about something that nobody had bought.
         if not self.is_learned or not traits[:, TRAITS.index("count")].any():

@@ -7,6 +7,7 @@ import pytest
 
 from features.columns import ItemKind
 from features.dataset import Dataset
+from features.errors import ReleaseError
 from models.audience.aim import Aim, UnknownAim, take_aim
 from models.audience.crowd import Crowd, see_crowd
 from models.audience.lessons import LessonsConfig, fit_logistic, lessons_of
@@ -135,6 +136,8 @@ def test_empty_part_lists_nobody(shop):
     assert model.crowd.n_customers == Crowd.empty().n_items == 0
     found = model.responses(Target.of(model.crowd, np.empty(0, np.int32)), worlds.world().product_events)
     assert len(found.order) == 0
+    with pytest.raises(ReleaseError, match="pond train"):
+        model.responses(Target.of(model.crowd, np.empty(0, np.int32)), shop.product_events)
     assert PARTS["audience"].empty().config == model.config
 
 
