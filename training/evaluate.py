@@ -22,7 +22,7 @@ from models.rng import derived_rng
 from models.slate import Request
 from models.trained import Models
 from training.baselines import FREQUENCY, POPULARITY, Baselines, buyer_share, fit_baselines
-from training.fit import fit_models
+from training.fit import JUDGED, fit_models
 from training.metrics import (
     Interval,
     ItemSets,
@@ -168,7 +168,10 @@ def evaluate_release(
     )  # fmt: skip
     split = split_dataset(dataset, settings)
     return evaluate(
-        split, {POND: fit_models(split.known, release.models.config, settings, progress).models}, settings, progress
+        split,
+        {POND: fit_models(split.known, release.models.config, settings, progress, scope=JUDGED).models},
+        settings,
+        progress,
     )
 
 

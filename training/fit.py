@@ -50,10 +50,13 @@ class FitScope:
         Only what these scenes ask and their rankers; None: everything.
     memo : Memo
         Standard: remembers nothing.
+    parts : bool
+        Whether what a release has beside its sources is fitted too; lists of products are judged without.
     """
 
     scenes: tuple[str, ...] | None = None
     memo: Memo = field(default_factory=Memo)
+    parts: bool = True
 
     def sources(self, config: PipelineConfig) -> Collection[str] | None:
         """Sources to fit; None: all that are used."""
@@ -74,6 +77,7 @@ class FitScope:
 
 
 EVERYTHING: Final = FitScope()
+JUDGED: Final = FitScope(parts=False)  # what an evaluation of product scenes looks at
 
 
 def fit_sources(
@@ -148,9 +152,9 @@ def fit_models(
     """
     progress = progress or Quiet()
     fitted = _fit_products(dataset, config, settings, progress, earlier, scope)
-    if scope.scenes is not None:
+    if scope.scenes is not None or not scope.parts:
         return fitted
-    with progress.step("fit contents and bundles"):
+    with progress.step(f"fit {', '.join(PARTS)}"):
         models = fit_parts(dataset, fitted.models)
     told = {name: part.note for name, part in models.parts.items() if isinstance(part, TellingPart) and part.note}
     return replace(fitted, models=models, notes=fitted.notes | told)
