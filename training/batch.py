@@ -22,6 +22,7 @@ from features.ingest.times import TimeReader
 from models.bundles.wishes import BundleDetails, BundleWishes
 from models.contents.pulse import Readings
 from models.revision import is_nobody
+from models.rules import NO_RULES, RuleBook
 from models.slate import NO_BUNDLE_WISHES, Request, Slate
 from models.storefront import Storefront, kind_of
 from models.trained import NO_TAILS, Models
@@ -94,6 +95,7 @@ class _Ask:
     changes: Sequence[Change] = ()
     readings: Readings = NO_READINGS
     low_stock: float = 0.0
+    rules: RuleBook = NO_RULES
     bundle: BundleWishes = NO_BUNDLE_WISHES
 
 
@@ -169,7 +171,7 @@ def _baskets(path: Path, cells: pl.Series) -> list[tuple[str, ...]]:
 def recommend_batch(
     models: Models, rows: Sequence[CustomerRow], scene: str, k: int, *, as_of: int | None = None,
     lake: Tables | None = None, low_stock: float = 0.0, workers: int = 2, progress: ProgressReport | None = None,
-    bundle: BundleWishes = NO_BUNDLE_WISHES,
+    bundle: BundleWishes = NO_BUNDLE_WISHES, rules: RuleBook = NO_RULES,
 ) -> Answers:  # fmt: skip
     """Answer rows in one scene; columns as `COLUMNS` (query_id only when some row has one), in the order of the rows.
 
@@ -179,7 +181,7 @@ def recommend_batch(
     release's history cut there and, with a `lake`, the customer's events and the catalogue's changes between the
     release and that moment. The models themselves are the release's. Who refused personalization, by then or since, is
     answered as a stranger; any id of a person is answered from the history of all of them. Products with `low_stock` in
-    stock or less are not shown.
+    stock or less are not shown; the operators' `rules` hold as at each row's moment.
     In data without order every event stands at one moment and nothing lies before it: a row asked at that very moment
     is answered from all of it.
     """
@@ -193,7 +195,7 @@ def recommend_batch(
     who = {row.customer_id: models.person([row.customer_id]) for row in rows}
     asks = [
         _Ask(row, scene, k, moment if row.at is None else row.at + (row.at == only), who[row.customer_id],
-             low_stock=low_stock, bundle=bundle)
+             low_stock=low_stock, rules=rules, bundle=bundle)
         for row in rows
     ]  # fmt: skip
     progress = progress or Quiet()
@@ -222,7 +224,7 @@ def recommend_chunk(models: Models, asks: Sequence[_Ask]) -> Answers:
     passing: PassingStorefront | None = None
     for number in sorted(range(len(asks)), key=lambda i: asks[i].at):
         ask = asks[number]  # all asks of a batch share scene, changes and readings
-        passing = passing or PassingStorefront(models, ask.changes, ask.readings, ask.scene, ask.low_stock)
+        passing = passing or PassingStorefront(models, ask.changes, ask.readings, ask.scene, ask.low_stock, ask.rules)
         front = passing.at(ask.at)
         answers[number] = front, front.recommend(_request(models, ask, front))
     for number, ask in enumerate(asks):

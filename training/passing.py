@@ -9,6 +9,7 @@ import numpy as np
 from features.columns import ItemKind
 from models.contents.model import ContentModel
 from models.contents.pulse import Pulse, Readings
+from models.rules import NO_RULES, RuleBook
 from models.storefront import Storefront, kind_of
 from models.trained import Models
 from training.since import Change, storefront_after
@@ -35,6 +36,7 @@ class PassingStorefront:
     readings: Readings
     scene: str
     low_stock: float = 0.0
+    rules: RuleBook = NO_RULES
     _fronts: dict[int, Storefront] = field(default_factory=dict)
     _pulse: Pulse | None = None
     _taken: int = 0
@@ -44,7 +46,7 @@ class PassingStorefront:
         n_changes = bisect_left(self.changes, moment, key=lambda change: change.at)
         front = self._fronts.get(n_changes)
         if front is None:
-            front = storefront_after(self.models, self.changes[:n_changes], self.low_stock)
+            front = storefront_after(self.models, self.changes[:n_changes], self.low_stock, self.rules)
             if kind_of(self.scene) is ItemKind.content:
                 present = front.contents.present.with_pulse(self._pulse_from(moment))
                 front = replace(front, contents=replace(front.contents, present=present))

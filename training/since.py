@@ -16,6 +16,7 @@ from features.history import History
 from features.identities import with_canonical_ids
 from models.contents.model import ContentModel
 from models.contents.pulse import READING_KINDS, Readings
+from models.rules import NO_RULES, RuleBook
 from models.storefront import Storefront
 from models.trained import Models
 
@@ -38,13 +39,15 @@ def read_changes(lake: Tables, since: int, until: int) -> tuple[Change, ...]:
     return tuple(sorted(found, key=lambda change: change.at))
 
 
-def storefront_after(models: Models, changes: Sequence[Change], low_stock: float) -> Storefront:
+def storefront_after(
+    models: Models, changes: Sequence[Change], low_stock: float, rules: RuleBook = NO_RULES
+) -> Storefront:
     """Return what may be shown after some changes, as the service knows it."""
     last: dict[ItemKind, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     for change in changes:
         last[change.kind][str(change.row[f"{change.kind.name}_id"])] = change.row
     rows = {kind: list(told.values()) for kind, told in last.items()}
-    return models.storefront.with_low_stock(low_stock).with_changes(rows, models.products.ids)
+    return models.storefront.under(rules).with_low_stock(low_stock).with_changes(rows, models.products.ids)
 
 
 def read_tails(

@@ -49,6 +49,7 @@ def bundles(
     from models.release_store import DirectoryStore
     from pond.cli.moments import read_moment
     from pond.cli.progress import report
+    from pond.cli.rules import rules_of
     from pond.cli.train import say_answers, wanted_release
     from training.batch import CustomerRow, read_customers, recommend_batch, write_recommendations
     from training.settings import merge_settings
@@ -66,6 +67,7 @@ def bundles(
     answers = recommend_batch(
         models, rows, "bundles", k, as_of=read_moment(as_of, opened.timezone) if as_of else None,
         lake=Lake(opened.lake_dir), low_stock=opened.low_stock, progress=report(session), bundle=wishes,
+        rules=rules_of(session, opened.name),
         workers=merge_settings(opened, session.environ).training.workers,
     )  # fmt: skip
     nobody = pl.when(pl.col("customer_id") != "").then("customer_id")

@@ -186,6 +186,7 @@ def answer_batch(
     from models.release_store import DirectoryStore
     from pond.cli.moments import read_moment
     from pond.cli.progress import report
+    from pond.cli.rules import rules_of
     from training.batch import read_customers, recommend_batch, write_recommendations
     from training.settings import merge_settings
 
@@ -197,7 +198,7 @@ def answer_batch(
     answers = recommend_batch(
         models, rows, scene, k,
         as_of=read_moment(as_of, opened.timezone) if as_of else None, lake=Lake(opened.lake_dir),
-        low_stock=opened.low_stock,
+        low_stock=opened.low_stock, rules=rules_of(session, opened.name),
         workers=merge_settings(opened, session.environ).training.workers, progress=report(session),
     )  # fmt: skip
     write_recommendations(answers.frame, out)

@@ -2,8 +2,10 @@
 
 import time
 
+import polars as pl
 import pytest
 
+from pond.cli.main import main
 from service.control import ControlPlane, Role
 from tests import serving
 
@@ -115,3 +117,16 @@ def test_a_mixed_slate_over_http_holds_all_kinds_and_a_sold_out_part_takes_its_b
     assert "two-teas" not in [item["item_id"] for item in answer["items"]]
     assert "mix: no bundle to show" in answer["degraded"]
     assert client.post("/v1/recommend", json=HOME | {"scene": "content"}).json()["items"][0]["item_id"] == "brewing"
+
+
+def test_a_batch_obeys_the_rules_as_the_service_does(toy, client, tmp_path):
+    first = ids(client)[0]
+    client.post("/v1/rules", json={"action": "exclude", "item_ids": [first], "starts_at": "2020-01-01T00:00:00Z"})
+    out = tmp_path / "slates.parquet"
+    (tmp_path / "who.csv").write_text("customer_id\ntea-3\n")
+    told = ["--shop", toy.shop.name, "--scene", "popular", "--k", "4", "--customers", str(tmp_path / "who.csv")]
+    code = main(["--home", str(toy.settings.home), "--quiet", "recommend", *told, "--out", str(out)])
+    assert code == 0
+    shown = pl.read_parquet(out)["item_id"].to_list()
+    assert len(shown) == 4
+    assert first not in shown
