@@ -23,6 +23,10 @@ class Gone:
     customer_idx: Int32s
     attributes: frozenset[tuple[str, str]] = field(default_factory=frozenset)
 
+    def among(self, n_customers: int) -> Int32s:
+        """Return the indexes of those whom a table of `n_customers` rows holds: an empty part holds nobody."""
+        return self.customer_idx[self.customer_idx < n_customers]
+
 
 def emptied_rows(matrix: sp.csr_array, rows: Int32s) -> sp.csr_array:
     """Return a matrix of the same shape without the entries of some rows."""
@@ -45,5 +49,5 @@ def _kept(matrix: sp.csr_array, row_of: "np.ndarray[tuple[int], np.dtype[np.int6
 def zeroed_rows(array: Float32s, rows: Int32s) -> Float32s:
     """Return a copy with zeros in some rows."""
     copy = np.array(array)
-    copy[rows] = 0.0
+    copy[rows[rows < len(copy)]] = 0.0  # an empty table holds nobody
     return copy

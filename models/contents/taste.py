@@ -72,7 +72,7 @@ class Taste:
     def without(self, gone: Gone) -> Self:
         """Return the groups with nobody knowing any more to which of them some customers belonged."""
         group_of = np.array(self.group_of)
-        group_of[gone.customer_idx] = 0
+        group_of[gone.among(len(group_of))] = 0
         return replace(self, group_of=group_of)
 
 

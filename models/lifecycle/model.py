@@ -121,7 +121,7 @@ class LifecycleModel:
     def without(self, gone: Gone) -> Self:
         """Return the part with nothing of some customers left."""
         stays = np.ones(self.trails.n_customers, np.bool_)
-        stays[gone.customer_idx[gone.customer_idx < len(stays)]] = False
+        stays[gone.among(len(stays))] = False
         lines = np.repeat(stays, np.diff(self.line_indptr))
         kept = np.repeat(stays, np.diff(self.trails.indptr))
         came = np.repeat(stays, np.diff(self.invited_indptr))

@@ -148,3 +148,12 @@ def test_attributes_that_nobody_else_has_are_forgotten_with_their_customer() -> 
     assert popular.segments == ("*", "mountain", "town")
     assert after.segments == ("*", "town")
     assert same_answers(popular, after, query(HERMIT, "ann", attributes={"region": "town"}))
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_that_knows_nothing_forgets_as_well(name: str) -> None:
+    """Somebody is erased in a shop without contents or bundles, or from a release made before there were parts."""
+    part = PARTS[name].empty()
+    gone = Gone(np.array([2], np.int32))
+    after = part.without(gone) if isinstance(part, ForgettingPart) else part
+    assert held_of(after, 2, 3) == held_of(part, 2, 3) == []
