@@ -215,8 +215,8 @@ class BundleOut(BaseModel):
     evidence: dict[str, float] = Field(
         description="count: orders with the anchor and its strongest partner, of: orders with the anchor, share: count "
         "/ of, lift: times as often as by chance (shrunk), least_count and least_lift: of the weakest part; "
-        "kinds_lift: of their categories, where too few orders hold both; sold: sales of the shop's bundle, later "
-        "ones counting more."
+        "kinds_lift: of their categories, where too few orders hold both; of the shop's bundles sold: sales, later "
+        "ones counting more, and parts_bought: how many of its parts this customer has bought."
     )
 
 

@@ -55,7 +55,7 @@ class Curator:
         if not self.table.showable(np.array([idx], np.int32), self.items, self.request.query.at)[0]:
             return None
         parts = self.table.parts(idx, self.items)
-        evidence: dict[str, float] = {} if worth <= 0 or stage != POPULAR else {"sold": round(worth, 2)}
+        evidence = self._evidence(parts, worth, stage)
         details = priced(parts.tolist(), self.items, (), evidence, bundle.price, self.terms.discount)
         price = details.price
         if not (self.admission.of(parts).all() and self.admission.affords(price)):
@@ -118,6 +118,13 @@ class Curator:
         others = parts[~np.isin(parts, anchors)]
         pull = float(self.finder.links(anchors, others).pull.sum(axis=0).mean()) if len(others) else 0.0
         return pull + float(np.isin(anchors, parts).sum())
+
+    def _evidence(self, parts: Int32s, worth: float, stage: str) -> dict[str, float]:
+        """Return what speaks for a bundle: its sales where it is shown for them, else what of it the customer has."""
+        if stage == POPULAR:
+            return {"sold": round(worth, 2)} if worth > 0 else {}
+        held = int(np.isin(parts, self.request.query.history.purchases.item_idx).sum())
+        return {"parts_bought": held} if held else {}
 
     def _why(self, parts: Int32s, worth: float, stage: str) -> Reason:
         if stage == POPULAR and worth > 0:

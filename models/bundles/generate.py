@@ -23,7 +23,8 @@ from models.slate import Request
 USUAL_PARTS: Final = 3
 SETS: Final = 12  # of each start, or more where there are few starts
 STRONG: Final = 16  # candidates by pull; the rest of `MOST_FREE` by what they bring to a price that is aimed at
-AGAIN: Final = 0.3  # what a bundle counts whose kinds of product were all shown once above it
+AGAIN: Final = 0.1  # what a bundle counts whose kinds of product were all shown once above it
+MOST_TRIED: Final = 150  # candidates that are compared with the basket, the strongest
 UNSOLD: Final = 1e-3  # of the strongest pull: what the best sold counts in a role that nothing pulls to
 
 
@@ -100,7 +101,8 @@ class Generator:
             np.append(np.zeros(n_fixed), pull / scale), grown, self._alike(item_idx, bits), bits, n_fixed,
         )  # fmt: skip
         limits = self._limits(start)
-        ground = Ground(start, item_idx, bits, links, scale)
+        # What a single product says: a basket of twenty must not outvote the one that a customer is about.
+        ground = Ground(start, item_idx, bits, links, float(links.pull.max(initial=0.0)) or UNSOLD)
         return [_made(ground, one, limits.least_pull) for one in assemble(choice, limits, n_best)]
 
     def _pull(self, start: Start, free: Int32s, links: Links) -> tuple[Float64s, float]:
@@ -131,6 +133,9 @@ class Generator:
         pull = self.finder.links(start.anchors, free).pull.sum(axis=0)
         free, pull = free[pull > 0], pull[pull > 0]
         order = np.lexsort((free, -pull))
+        if len(start.context):
+            order = order[:MOST_TRIED]
+            order = order[self._apart(start, free[order])]
         kept = order[:STRONG]
         if self.terms.aim is not None:  # near to a price come sets of dear parts too
             rest, price = order[STRONG:], np.nan_to_num(self.items.price[free].astype(np.float64))
@@ -155,6 +160,13 @@ class Generator:
     def _may_join(self, start: Start, item_idx: Int32s) -> Int32s:
         item_idx = item_idx[~np.isin(item_idx, start.anchors)]
         return item_idx[self.admission.of(item_idx)]
+
+    def _apart(self, start: Start, item_idx: Int32s) -> Bools:
+        """Which products are no variants of what is in the basket or was just bought: bool [n]."""
+        n = len(start.context)
+        alike = self._alike(np.concatenate([start.context, item_idx]), np.zeros(n + len(item_idx), np.int64))
+        apart: Bools = np.logical_not(np.logical_or.reduce(alike[:n, n:], axis=0))
+        return apart
 
     def _alike(self, item_idx: Int32s, roles: Int64s) -> Bools:
         """Which products must not stand together: variants of each other, fillers of one role, one finest category."""

@@ -232,3 +232,14 @@ def test_operators_rules_hold_for_bundles_put_together_and_for_their_parts(curat
     assert held
     assert not any("honey" in one for one in held)
     assert under(action="pin", item_kind="bundle", item_ids=["desk"])[0][0] == "desk"
+
+
+def test_to_a_basket_no_variant_of_what_is_in_it_is_added(models):
+    def added(models):
+        slate = ask(models, basket=("cup",), k=9)
+        made = zip(slate.picks, parts(models, slate), strict=True)
+        return {name for pick, held in made if not pick.stage.startswith("fallback:") for name in held}
+
+    assert added(models)
+    assert "cup-large" not in added(models)
+    assert "cup-large" in added(fitted(kinds_may_repeat=True, alike_words=1.0))
