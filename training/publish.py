@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 
 from features.arrays import Float32s, Int32s
-from features.columns import CUSTOMER_ID, PRODUCT_ID
+from features.columns import CONTENT_ID, CUSTOMER_ID, PRODUCT_ID
 from features.errors import ReleaseError
 from features.ids import IdMap
+from models.contents.model import ContentModel
 from models.release import MANIFEST, Release, write_release
 from models.release_store import ReleaseStore
 from models.revision import is_nobody
@@ -93,6 +94,10 @@ def write_keepsakes(release: Release, directory: Path) -> None:
         if isinstance(source, CustomerVectors):
             frame = embedding_frame(CUSTOMER_ID, release.models.customers.ids, source.customers)
             frame.write_parquet(embedded / f"{name}_customers.parquet")
+    contents = release.models.part(ContentModel)
+    if len(contents.words):
+        frame = embedding_frame(CONTENT_ID, release.models.contents.ids, contents.vectors)
+        frame.write_parquet(embedded / "contents.parquet")
 
 
 def embedding_frame(id_column: str, ids: IdMap, vectors: Float32s) -> pl.DataFrame:

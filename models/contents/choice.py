@@ -48,7 +48,7 @@ def _near(reader: Reader, allowed: Int32s, present: Present, index: FaissIndex, 
     wanted = np.concatenate([text, reader.taste]).astype(np.float32)
     if not wanted.any():
         return allowed[:0]
-    rows, _ = index.search(wanted, 4 * limit)
+    rows, _ = index.search(wanted, 4 * limit + len(reader.read))  # what was read lies nearest and may not be shown
     near = rows.astype(np.int32)
     return near[np.isin(near, allowed)][:limit]
 

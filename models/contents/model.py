@@ -64,6 +64,11 @@ class ContentModel:
         index = build_index(embeddings(words, np.zeros((0, 1), np.float32)))
         return cls(ContentConfig(), Pulse.silent(0, 0), taste, wording, words, index, Forests((), ()), {}, "")
 
+    @property
+    def vectors(self) -> Float32s:
+        """Text and taste of each content side by side, as the index holds them: float32 [n_contents, dim]."""
+        return embeddings(self.words, self.taste.of_contents(self.pulse.groups))
+
     def present(self, table: ContentTable) -> Present:
         """Return the contents of a table as they were when the release was made."""
         return Present.of(table, self.wording, self.words, self.taste, self.pulse)

@@ -40,6 +40,8 @@ def test_a_shop_without_products_is_trained_on_its_readings_and_answers(home, ca
     said = capsys.readouterr().out
     assert "order of contents: hit rate of ten on the latest" in said
     assert "nothing could be judged" in said
+    [kept] = (home / "shops" / "news" / "runs").glob("*/embeddings/contents.parquet")
+    assert pl.read_parquet(kept)["content_id"].len() == 2 * DAYS
     out = files / "out.parquet"
     assert pond(home, "content", "--k", "4", "--customers", str(files / "who.csv"), "--out", str(out)) == 0
     found = pl.read_parquet(out)

@@ -188,6 +188,17 @@ def test_a_long_list_is_filled_with_the_newest_of_the_rest_and_says_so(models):
     assert {pick.stage for pick in slate.picks[2:]} == {"fallback:newest"}
 
 
+def test_an_old_content_is_found_by_its_text_and_taste_in_the_vector_index():
+    pool = {"warm": 1, "new": 1, "hour": 0, "days": 0, "taste": 0, "near": 5}
+    config = ContentConfig.model_validate({"ranker": {"least_questions": 10**6}, "pool": pool})
+    rows = [piece("old-tea", 1.0, title="how to brew green tea"), piece("old-silk", 1.0, title="caring for silk")]
+    models = trained(newsroom(contents=rows), config)
+    found = [pick for pick in asked(models, FAN, k=40).picks if not pick.stage.startswith("fallback")]
+    names = [models.contents.ids.text(pick.item_idx) for pick in found]
+    assert "old-tea" in names
+    assert "old-silk" not in names
+
+
 def test_an_order_is_learned_where_it_is_worth_it_and_the_report_says_how_well():
     part = trained(late_readers()).part(ContentModel)
     assert part.forests.boosters
