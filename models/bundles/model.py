@@ -71,12 +71,20 @@ class BundleModel:
         Which products go together.
     index : FaissIndex
         Directions of the bundles known at training, the mean of their parts' (`models.bundles.space`).
+    knows_when : bool
+        Whether what was bought has an order in time; without one nobody knows what was bought just now.
     """
 
     config: BundleConfig
     affinity: BundleAffinity = field(default_factory=BundleAffinity.empty)
     pairs: PairEvidence = field(default_factory=PairEvidence.empty)
     index: FaissIndex = field(default_factory=lambda: build_index(np.zeros((0, 1), np.float32)))
+    knows_when: bool = True
+
+    @property
+    def just_bought_days(self) -> float:
+        """Days for which a product that was bought is no part."""
+        return self.config.just_bought_days if self.knows_when else 0.0
 
     @classmethod
     def empty(cls) -> Self:
@@ -94,4 +102,6 @@ def fit_bundles(
     with threadpool_limits(1, "blas"):
         affinity = fit_affinity(dataset, sources, config.affinity, rng)
         pairs = fit_pairs(dataset, config.pairs)
-    return BundleModel(config, affinity, pairs, build_index(space.of_bundles(parts)))
+    at = dataset.product_events.purchases.at
+    knows_when = len(at) < 2 or int(at.min()) < int(at.max())
+    return BundleModel(config, affinity, pairs, build_index(space.of_bundles(parts)), knows_when)

@@ -103,7 +103,7 @@ class _Answer:
 
     @cached_property
     def _admission(self) -> Admission:
-        return Admission(self.request, self.items, self.shelf.model.config.just_bought_days)
+        return Admission(self.request, self.items, self.shelf.model.just_bought_days)
 
     @cached_property
     def _terms(self) -> Terms:

@@ -1,0 +1,268 @@
+"""What speaks for a product beside those of a basket: words, what was bought together, bundles, kinds, own habits.
+
+All of it is asked for the whole catalogue where it proposes candidates, and for the candidates alone where it only
+judges them. `left_out` takes one bundle out of every count, so that a lesson made of it sees nothing of itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import scipy.sparse as sp
+
+from features.arrays import Float32s, Float64s, Int32s, Int64s
+from models.completion.wording import Wording
+from models.query import NO_ITEMS
+
+SIGNALS: Final = (
+    "title", "title_best", "text", "text_best", "meaning", "meaning_best", "rarest_word", "same_brand", "same_kind",
+    "walk", "walk_best", "bundled", "kind_lift", "sold", "in_bundles", "kind_in_bundles", "own", "n_seeds", "n_words",
+    "rank_title", "rank_text", "rank_meaning", "rank_walk", "rank_kind_lift",
+)  # fmt: skip
+PROPOSERS: Final = ("title", "text", "meaning", "walk", "bundled", "own")
+KIND_PRIOR: Final = 5.0  # parts of bundles that no connection of two kinds is worth
+
+
+@dataclass(frozen=True, eq=False)
+class Companions:
+    """What was together: in baskets and in bundles.
+
+    Attributes
+    ----------
+    walk : CSR float32 [n_items, n_items]
+        Product → baskets that hold it → what else they hold (`itemknn`'s neighbours, over baskets).
+    sold : float32 [n_items]
+        Share of the baskets that hold a product.
+    bundles : CSR float32 [n_bundles, n_items]
+        Entries 1.
+    kind : int32 [n_items]
+        Number of the category, -1 where unknown.
+    n_kinds : int
+    """
+
+    walk: sp.csr_array
+    sold: Float32s
+    bundles: sp.csr_array
+    kind: Int32s
+    n_kinds: int
+
+    @cached_property
+    def holders(self) -> sp.csr_array:
+        """Bundles of each product: CSR [n_items, n_bundles]."""
+        return sp.csr_array(self.bundles.T.tocsr())
+
+    @cached_property
+    def in_bundles(self) -> Float32s:
+        """Number of bundles that hold each product: float32 [n_items]."""
+        return np.diff(self.holders.indptr).astype(np.float32)
+
+    @cached_property
+    def kind_in_bundles(self) -> Float32s:
+        """The same of each kind, part by part: float32 [n_kinds]."""
+        parts = self.kind[self.bundles.indices]
+        return np.bincount(parts[parts >= 0], minlength=self.n_kinds).astype(np.float32)
+
+    @cached_property
+    def kind_share(self) -> Float64s:
+        """Share of the products that are of each kind: float64 [n_kinds], above 0."""
+        counts = np.bincount(self.kind[self.kind >= 0], minlength=self.n_kinds) + 0.5
+        share: Float64s = counts / counts.sum()
+        return share
+
+    @cached_property
+    def of_kinds(self) -> sp.csr_array:
+        """Parts of each kind in each bundle: CSR float32 [n_bundles, n_kinds]."""
+        known = self.kind[self.bundles.indices] >= 0
+        row = np.repeat(np.arange(self.bundles.shape[0]), np.diff(self.bundles.indptr))[known]
+        column = self.kind[self.bundles.indices[known]]
+        shape = (self.bundles.shape[0], max(self.n_kinds, 1))
+        return sp.csr_array(sp.coo_array((np.ones(len(row), np.float32), (row, column)), shape=shape).tocsr())
+
+    @cached_property
+    def meetings(self) -> sp.csr_array:
+        """How often two kinds met as parts of one bundle: CSR float32 [n_kinds, n_kinds]."""
+        met = sp.csr_array((self.of_kinds.T @ self.of_kinds).tocsr())
+        met.setdiag(met.diagonal() - np.asarray(self.of_kinds.sum(axis=0)).ravel())  # no part meets itself
+        return met
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A basket to complete.
+
+    Attributes
+    ----------
+    seeds : int32 [n]
+        What is in it.
+    own : (int32 [m] ascending, float32 [m])
+        Products that the customer has bought before, and how much of a habit each is.
+    left_out : int
+        The bundle that the question is made of; -1: none.
+    """
+
+    seeds: Int32s
+    own: tuple[Int32s, Float32s] = field(default_factory=lambda: (NO_ITEMS, np.empty(0, np.float32)))
+    left_out: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Signals:
+    """What speaks for each product of the catalogue in one question; arrays float32 [n_items]."""
+
+    question: Question
+    wording: Wording
+    companions: Companions
+
+    @cached_property
+    def proposed(self) -> dict[str, Float32s]:
+        """The signals that propose candidates, and what kinds say."""
+        seeds, wording, companions = self.question.seeds, self.wording, self.companions
+        own = np.zeros(len(companions.sold), np.float32)
+        own[self.question.own[0]] = self.question.own[1]
+        return {
+            "title": _mean_of_rows(wording.titles, seeds), "text": _mean_of_rows(wording.texts, seeds),
+            "meaning": np.einsum("ij,j->i", wording.meaning, wording.meaning[seeds].mean(axis=0)),
+            "walk": _sum_of_rows(companions.walk, seeds), "bundled": self._bundled(), "own": own,
+            "kind_lift": self._kind_lift(),
+        }  # fmt: skip
+
+    @cached_property
+    def _left_out(self) -> Int32s:
+        """Parts of the bundle that is left out."""
+        bundles, row = self.companions.bundles, self.question.left_out
+        return bundles.indices[bundles.indptr[row] : bundles.indptr[row + 1]] if row >= 0 else NO_ITEMS
+
+    def _bundled(self) -> Float32s:
+        """In how many bundles a product stands beside seeds, a small bundle saying more."""
+        holders, bundles = self.companions.holders, self.companions.bundles
+        rows = np.concatenate([NO_ITEMS, *(_row(holders, seed) for seed in self.question.seeds.tolist())])
+        rows = rows[rows != self.question.left_out]
+        size = np.maximum(np.diff(bundles.indptr)[rows] - 1, 1)
+        found: Float32s = (bundles[rows].T @ (1.0 / size)).astype(np.float32)
+        return found
+
+    def _kind_lift(self) -> Float32s:
+        """How much oftener than by chance the kinds of the seeds meet a product's: mean log lift, shrunk to 0."""
+        companions, kind = self.companions, self.companions.kind
+        starts = kind[self.question.seeds]
+        starts = starts[starts >= 0]
+        found = np.zeros(len(kind), np.float32)
+        if not len(starts):
+            return found
+        met = companions.meetings[starts].toarray().astype(np.float64)
+        apart = kind[self._left_out]
+        for row, start in enumerate(starts.tolist()):
+            # The bundle left out took one meeting of this seed's kind with each of its other parts.
+            others = np.delete(apart, np.flatnonzero(apart == start)[:1])
+            np.subtract.at(met[row], others[others >= 0], float((apart == start).sum()) if len(apart) else 0.0)
+        met = np.maximum(met, 0.0)
+        share = companions.kind_share
+        lift = np.log((met + KIND_PRIOR * share) / (met.sum(axis=1, keepdims=True) + KIND_PRIOR) / share).mean(axis=0)
+        found[kind >= 0] = lift[kind[kind >= 0]]
+        return found
+
+    def candidates(self, limit: int) -> Int32s:
+        """Return the products that come into question, ascending: the best of each signal that proposes.
+
+        Of what kinds say, the products nearest in words stand for a kind.
+        """
+        free = np.ones(len(self.companions.sold), np.bool_)
+        free[self.question.seeds] = False
+        every = np.flatnonzero(free)
+        found = [np.empty(0, np.int64)]
+        beside = self.proposed["kind_lift"] + 0.01 * self.proposed["title"]
+        named = [self.proposed[name] for name in PROPOSERS]
+        for value in (*named, np.where(self.proposed["kind_lift"] > 0, beside, 0.0)):
+            best = every[_best(value[every], limit)]
+            found.append(best[value[best] > 0])
+        return np.unique(np.concatenate(found)).astype(np.int32)
+
+    def matrix(self, item_idx: Int32s) -> Float32s:
+        """Describe some products: float32 [n, n_signals], columns `SIGNALS`."""
+        seeds, wording, companions = self.question.seeds, self.wording, self.companions
+        told = {name: value[item_idx] for name, value in self.proposed.items()}
+        for name, matrix in (("title", wording.titles), ("text", wording.texts)):
+            told[f"{name}_best"] = _greatest((matrix[item_idx] @ matrix[seeds].T).toarray())
+        told["meaning_best"] = _greatest(wording.meaning[item_idx] @ wording.meaning[seeds].T)
+        told["rarest_word"] = self._rarest_word(item_idx)
+        for name, code in (("same_brand", wording.brand), ("same_kind", companions.kind)):
+            same = (code[item_idx][:, None] == code[seeds][None, :]) & (code[item_idx][:, None] >= 0)
+            told[name] = same.mean(axis=1)
+        told["walk_best"] = _greatest(companions.walk[seeds][:, item_idx].toarray().T)
+        gone = np.isin(item_idx, self._left_out)
+        told["sold"], told["in_bundles"] = companions.sold[item_idx], companions.in_bundles[item_idx] - gone
+        told["kind_in_bundles"] = self._kind_in_bundles(item_idx)
+        told["n_seeds"] = np.full(len(item_idx), len(seeds))
+        told["n_words"] = np.diff(wording.titles.indptr)[item_idx]
+        for name in ("title", "text", "meaning", "walk", "kind_lift"):
+            told[f"rank_{name}"] = self._places(name, item_idx)
+        return np.stack([told[name].astype(np.float32) for name in SIGNALS], axis=1)
+
+    def _kind_in_bundles(self, item_idx: Int32s) -> Float32s:
+        kind, companions = self.companions.kind[item_idx], self.companions
+        if not companions.n_kinds:
+            return np.zeros(len(item_idx), np.float32)
+        apart = companions.kind[self._left_out]
+        counts = companions.kind_in_bundles - np.bincount(apart[apart >= 0], minlength=companions.n_kinds)
+        found: Float32s = np.where(kind >= 0, counts[kind], 0.0).astype(np.float32)
+        return found
+
+    def _rarest_word(self, item_idx: Int32s) -> Float32s:
+        """Weight of the rarest word that a title shares with a seed's, 0 for none."""
+        titles, idf = self.wording.titles, self.wording.title_idf
+        named = np.zeros(titles.shape[1], np.float32)
+        terms = np.unique(titles[self.question.seeds].indices)
+        named[terms] = idf[terms]
+        rows = titles[item_idx]
+        found = np.zeros(len(item_idx), np.float32)
+        row = np.repeat(np.arange(len(item_idx)), np.diff(rows.indptr))
+        np.maximum.at(found, row, named[rows.indices])
+        return found
+
+    def _places(self, name: str, item_idx: Int32s) -> Float32s:
+        value = self.proposed[name].copy()
+        value[self.question.seeds] = -np.inf
+        place = np.empty(len(value), np.float32)
+        place[np.argsort(-value, kind="stable")] = np.arange(len(value))
+        found: Float32s = np.log1p(place[item_idx])
+        return found
+
+
+def bundle_matrix(parts: Sequence[Int32s], n_items: int) -> sp.csr_array:
+    """Return which products each bundle holds: CSR float32 [n_bundles, n_items], entries 1."""
+    held = [np.unique(each) for each in parts]
+    indptr = np.append(0, np.cumsum([len(each) for each in held])).astype(np.int64)
+    indices = np.concatenate([NO_ITEMS, *held]).astype(np.int32)
+    return sp.csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(held), n_items))
+
+
+def _row(matrix: sp.csr_array, row: int) -> Int32s:
+    found: Int32s = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
+    return found
+
+
+def _mean_of_rows(matrix: sp.csr_array, rows: Int32s) -> Float32s:
+    mean = np.asarray(matrix[rows].sum(axis=0)).ravel() / len(rows)
+    found: Float32s = np.asarray(matrix @ mean, np.float32)
+    return found
+
+
+def _sum_of_rows(matrix: sp.csr_array, rows: Int32s) -> Float32s:
+    total: Float32s = (matrix[rows].T @ np.ones(len(rows), np.float32)).astype(np.float32)
+    return total
+
+
+def _greatest(rows: Float32s) -> Float32s:
+    found: Float32s = np.asarray(rows).max(axis=1, initial=0.0)
+    return found
+
+
+def _best(value: Float32s, limit: int) -> Int64s:
+    """Rows of the `limit` greatest values, ties by the lower row."""
+    if len(value) > limit:
+        least = np.partition(value, len(value) - limit)[len(value) - limit]
+        rows = np.flatnonzero(value >= least)
+        return rows[np.argsort(-value[rows], kind="stable")[:limit]]
+    return np.arange(len(value))
