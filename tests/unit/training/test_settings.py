@@ -122,3 +122,22 @@ def test_the_ranker_is_set_like_everything_else(shop):
     assert (told.ranker.n_trees, told.ranker.negatives) == (7, 9)
     with pytest.raises(UsageError, match=r"--set ranker.n_trees=0"):
         merge_settings(shop, {}, sets=["ranker.n_trees=0"])
+
+
+RULE = """
+[[parts.bundles.scenarios]]
+name = "clean-home"
+when = ["home/vacuums"]
+roles = [{name = "wiping", of = ["home/mops"]}]
+"""
+
+
+def test_rules_of_bundles_are_read_from_the_shops_file_and_a_mistake_in_them_is_told(shop):
+    with shop.config_file.open("a") as file:
+        file.write(RULE)
+    (rule,) = merge_settings(shop, {}).pipeline.part("bundles").scenarios
+    assert (rule.name, rule.roles[0].of) == ("clean-home", ("home/mops",))
+    with shop.config_file.open("a") as file:
+        file.write(RULE)
+    with pytest.raises(ContractError, match="two have the same name"):
+        merge_settings(shop, {})
