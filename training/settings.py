@@ -18,7 +18,7 @@ from features.sentences import mistake
 from features.shop import Shop
 from models.config import DEFAULT_SCENES, PipelineConfig, validated_pipeline_config
 
-SECTIONS: Final = ("shop", "training", "sources", "scenes", "ranker", "parts")
+SECTIONS: Final = ("shop", "training", "sources", "scenes", "ranker", "parts", "fatigue")
 ProtocolName: TypeAlias = Literal["auto", "time_split", "last_basket", "hold_out"]
 
 
@@ -73,7 +73,7 @@ def merge_settings(
         Its `pond.toml` comes first.
     env : mapping
         The environment; only `POND_TRAINING__…`, `POND_SOURCES__…`, `POND_SCENES__…`,
-        `POND_RANKER__…` and `POND_PARTS__…` count.
+        `POND_RANKER__…`, `POND_PARTS__…` and `POND_FATIGUE__…` count.
     config : Path, optional
         A TOML file of `--config`.
     sets : sequence of str
@@ -125,7 +125,7 @@ def _validated(tree: Mapping[str, Any], origin: str) -> RunSettings:
     except ValidationError as error:
         where, why = mistake(error)
         raise ContractError(origin, f"training.{where}", f"{why}; mend the setting.") from error
-    parts = {name: tree[name] for name in ("sources", "scenes", "ranker") if name in tree}
+    parts = {name: tree[name] for name in SECTIONS[2:] if name in tree}
     pipeline = validated_pipeline_config({"seed": training.seed} | parts, origin)
     for scene in (*training.scenes, *training.gate_scenes):
         if scene not in pipeline.all_scenes:

@@ -141,3 +141,7 @@ def test_rules_of_bundles_are_read_from_the_shops_file_and_a_mistake_in_them_is_
         file.write(RULE)
     with pytest.raises(ContractError, match="two have the same name"):
         merge_settings(shop, {})
+
+
+def test_how_often_a_thing_is_shown_before_it_rests_is_a_setting(shop):
+    assert merge_settings(shop, {}, sets=["fatigue.shown=3"]).pipeline.fatigue.shown == 3
