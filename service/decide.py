@@ -113,8 +113,7 @@ class Decider:
         decision_id = mint_decision_id(who, self._state.partitions)
         # Who is not personal takes part in no experiment: chance would tell two of them apart.
         share = self._settings.explore_share if known.may_learn else 0.0
-        # What is drawn by chance keeps its place; in a mixed slate the places are not the list's own.
-        share = 0.0 if _is_mixed(command, known) else share
+        share = share if _may_explore(command, known) else 0.0
         seed = stable_hash(decision_id) if _share_of(decision_id) < share else None
         tastes = await self._tastes(command, known)
         slate, share_covered = _chosen(command, known, seed, tastes)
@@ -236,9 +235,14 @@ def _shows_contents(command: Command, serving: ServingSet) -> bool:
     return kind_of(command.scene) is ItemKind.content or is_mixed_in
 
 
-def _is_mixed(command: Command, known: Known) -> bool:
+def _may_explore(command: Command, known: Known) -> bool:
+    """Whether places of this answer may be drawn by chance: not in a mixed slate, whose places are not a list's own.
+
+    Nor where the answer would not say with which probability: bundles, which are put together, and groups.
+    """
     recipe = known.serving.storefront.pipeline.scenes.get(command.scene)
-    return bool(command.mix) or bool(recipe and recipe.mix)
+    is_mixed = bool(command.mix) or bool(recipe and recipe.mix)
+    return not is_mixed and command.group is None and kind_of(command.scene) is not ItemKind.bundle
 
 
 def _share_of(decision_id: str) -> float:

@@ -228,7 +228,9 @@ class ItemOut(BaseModel):
     score: float = Field(description="Comparable within this answer only; 0 for pins and fallbacks.")
     reason: ReasonOut = Field(description="Why it is here.")
     stage: str = Field(description="What chose it: a source, pin, explore or fallback:<source>.")
-    content: ContentOut | None = Field(None, description="Of a content: what it is.")
+    content: ContentOut | None = Field(
+        None, exclude_if=_is_none, description="For contents: what it is; not there for other kinds."
+    )
     bundle: BundleOut | None = Field(
         None, exclude_if=_is_none, description="For bundles: parts, price and evidence; not there for other kinds."
     )
