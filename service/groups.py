@@ -76,7 +76,9 @@ async def tastes_of(
     """Read the members and ask the scene's sources for each of them, letting other requests go on in between."""
     named = wishes.members or ()
     if wishes.members is None:
-        named = tuple(await _told_members(state, serving, wishes.id))
+        # Some of the release's are in it no more: their live profiles tell, below.
+        told = members_of(serving.models.customers, wishes.id)
+        named = (*told, *await live_members(state, serving.shop.name, wishes.id))
     ids = sorted(dict.fromkeys(named), key=lambda one: stable_hash(f"{wishes.id}:{one}"))
     lists: dict[str, Int32s] = {}
     front, notes = serving.storefront, [SOME_DRAWN.format(n=wishes.most)] if len(ids) > wishes.most else []
@@ -96,15 +98,14 @@ async def tastes_of(
     return GroupTastes(tuple(lists.values()), tuple(notes))
 
 
-async def _told_members(state: LiveState, serving: ServingSet, group_id: str) -> list[str]:
-    """Return who the release or the live state says is in a group: canonical or not, some of them no more."""
-    prefixes = [partition_prefix(serving.shop.name, p) for p in all_partitions(state.partitions)[:-1]]
+async def live_members(state: LiveState, shop: str, group_id: str) -> list[str]:
+    """Return the customers whose live profile names a group, in one round trip."""
+    prefixes = [partition_prefix(shop, p) for p in all_partitions(state.partitions)[:-1]]
     async with state_errors(), state.client.pipeline(transaction=False) as pipe:
         for prefix in prefixes:
             pipe.execute_command("SMEMBERS", prefix + b"m:" + group_id.encode())
         found: Sequence[Iterable[bytes]] = await pipe.execute()
-    live = [one.decode() for members in found for one in members]
-    return [*members_of(serving.models.customers, group_id), *live]
+    return [one.decode() for members in found for one in members]
 
 
 def members_of(customers: EntityTable, group_id: str) -> list[str]:

@@ -54,6 +54,7 @@ SPLITS = {"val": (_EDGES[0], _EDGES[1]), "test": (_EDGES[1], _EDGES[2])}
 TREES = TreesConfig(n_trees=120, n_leaves=8, learning_rate=0.05, min_rows_in_leaf=40, l2=20.0, feature_share=0.3)
 SEEDS = 5
 DRAWS = 1000
+LATER = timedelta(days=365)  # what the judged campaigns brought in the end
 SHOP = "journey"
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -116,8 +117,11 @@ def filled_shop(work: Path) -> tuple[Dataset, Lake, dict[str, Run]]:
     return build_dataset(lake, SHOP, TIMEZONE), lake, steps
 
 
-def parts_of(dataset: Dataset, lake: Lake, model: AudienceModel, until: datetime) -> list[Part]:
-    """Describe every campaign that starts before `until`, in the order of their first days."""
+def parts_of(dataset: Dataset, lake: Lake, model: AudienceModel, split: datetime, until: datetime) -> list[Part]:
+    """Describe every campaign that starts before `until`, in the order of their first days.
+
+    Of campaigns that start before the split only what was redeemed before it is known: some go on after it.
+    """
     sent, redeemed = source("campaigns"), source("coupon_redemptions")
     used = source("transactions").filter(pl.col("coupon_disc") > 0).select(
         pl.col("household_id").cast(pl.String), at=pl.col("transaction_timestamp")
@@ -133,7 +137,10 @@ def parts_of(dataset: Dataset, lake: Lake, model: AudienceModel, until: datetime
         who = sent.filter(pl.col("campaign_id") == number)["household_id"].unique().sort().cast(pl.String).to_list()
         rows = dataset.customers.ids.idxs(who)
         who, rows = [one for one, row in zip(who, rows, strict=True) if row >= 0], rows[rows >= 0]
-        mine = redeemed.filter(pl.col("campaign_id") == number)["household_id"].cast(pl.String)
+        mine = redeemed.filter(
+            (pl.col("campaign_id") == number)
+            & (pl.col("redemption_date") < (split if starts < split else until + LATER))
+        )["household_id"].cast(pl.String)
         before = used.filter(pl.col("at") < starts).group_by("household_id").agg(n=pl.len(), last=pl.col("at").max())
         coupons = {h: (n, (starts - last) / timedelta(days=1)) for h, n, last in before.iter_rows()}
         parts.append(
@@ -241,7 +248,7 @@ def measure(split: str, work: Path) -> None:
     dataset, lake, steps = filled_shop(work)
     begin, end = SPLITS[split]
     model = fit_audience(dataset.before(micros(begin)), {}, AudienceConfig(), derived_rng(0, "part audience"))
-    parts = parts_of(dataset, lake, model, end)
+    parts = parts_of(dataset, lake, model, begin, end)
     earlier, later = [p for p in parts if p.starts < begin], [p for p in parts if p.starts >= begin]
     redeemers = [sum(int(p.redeemed.sum()) for p in some) for some in (earlier, later)]
     note = (

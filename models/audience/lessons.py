@@ -99,7 +99,7 @@ def _of_some(dataset: Dataset, limit: int, rng: np.random.Generator) -> Dataset:
         return dataset
     drawn = among(np.sort(rng.choice(active, limit, replace=False)).astype(np.int32), events.n_customers)
     kept = {kind: each.where(drawn[each.customer_idx]) for kind, each in dataset.events.items()}
-    return replace(dataset, events=kept)
+    return replace(dataset, events=kept, trails=None)  # trails belong to all lines; lessons do not look at them
 
 
 def targets_of(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+import redis
 
 from features.lake import Lake
 from models.audience.model import fit_audience
@@ -242,6 +243,19 @@ def test_members_told_live_join_and_leave(client):
     assert posted(client, group="coffee corner")["group"]["members_counted"] == 6
     client.put("/v1/customers/coffee-0", json={"group_ids": ["tea lovers"]})
     assert posted(client, group="coffee corner")["group"]["members_counted"] == 5
+
+
+def test_who_is_erased_is_in_no_group_and_in_no_audience(client, toy, state_server):
+    client.put("/v1/customers/tea-1", json={"group_ids": ["tea lovers", "coffee corner"]})
+    answer = sought(client, for_analysis=True)
+    assert "tea-1" in ids(answer)
+    receipt = client.delete("/v1/customers/tea-1/data").json()["receipt"]
+    serving.wait_for(lambda: client.get(f"/v1/erasures/{receipt}").json()["state"] == "done")
+    assert posted(client)["group"]["members_counted"] == 7
+    assert "tea-1" not in ids(sought(client, for_analysis=True))
+    server = redis.Redis.from_url(state_server.url)
+    keys = server.scan_iter(f"pond:v1:{{{toy.shop.name}:*m:*", count=1_000)
+    assert not any(server.sismember(key, "tea-1") for key in keys)
 
 
 def test_what_is_hidden_is_not_posted(client):

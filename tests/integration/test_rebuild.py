@@ -13,6 +13,7 @@ from features.person import Person
 from features.watermarks import watermarks
 from service.compaction import tidied
 from service.drain import TABLES, Drain
+from service.groups import live_members
 from service.journal import partition_of
 from service.live_erasure import forget
 from service.live_state import partition_prefix
@@ -72,6 +73,7 @@ async def live(state, shop, first, n=40):
     await state.put_catalogue(shop, ItemKind.content, [{"content_id": "k", "valid_from": first, "title": f"t{first}"}])
     for n_ in range(3):
         row = {"customer_id": f"c{n_}", "valid_from": first, "tags": [f"vip{first}"], "attributes": '{"region":"x"}'}
+        row |= {"group_ids": ["all", f"g{first}"]}
         await state.put_customer(shop, row)
     said = {"customer_id": "c2", "purpose": "marketing", "channel": "sms", "at": first, "state": "on", "source": "app"}
     await state.put_consent(shop, said)
@@ -97,10 +99,11 @@ async def answers(state, shop, marks):
     catalogue = await state.catalogue_changes(shop, marks["c"].id if "c" in marks else "0-0")
     found["catalogue"] = (catalogue.version, sorted((e.type, str(e.row)) for e in catalogue.changes))
     kept = await state.catalogue_rows(shop, ItemKind.product, [f"p{i}" for i in range(8)])
-    return found | {"rows": [e and e.row for e in kept]}
+    groups = {name: sorted(await live_members(state, shop, name)) for name in ("all", "g0", "g40", "g120")}
+    return found | {"rows": [e and e.row for e in kept], "groups": groups}
 
 
-@pytest.mark.parametrize("lost", [None, {b"t", b"x", b"c", b"rows", b"e"}, {b"journal"}])
+@pytest.mark.parametrize("lost", [None, {b"t", b"x", b"c", b"m", b"rows", b"e"}, {b"journal"}])
 @pytest.mark.parametrize("is_compacted", [False, True])
 def test_what_was_lost_is_made_again_for_every_release(world, shop, lost, is_compacted):
     async def story(w):
@@ -111,6 +114,7 @@ def test_what_was_lost_is_made_again_for_every_release(world, shop, lost, is_com
             if n < 3:
                 marks.append(watermarks(w.lake.commits("events")))
         before = [await answers(w.state, shop, mark) for mark in marks]
+        assert before[0]["groups"] == {"all": ["c0", "c1", "c2"], "g0": [], "g40": [], "g120": ["c0", "c1", "c2"]}
         assert len({len(one["c1"][3]) for one in before}) == 4  # the releases read different tails
         if is_compacted:
             assert tidied(w.lake, TABLES, marks, most_parts=1).merged > 10

@@ -147,12 +147,18 @@ def test_lessons_see_nothing_of_what_comes_after_their_cut(shop):
     cut = shop.as_of - 14 * 86_400_000_000
     events = shop.product_events
     other = events.where(events.at < cut)
-    shop = replace(shop, trails=None)  # of which product lines were told: nothing here looks at it
-    changed = replace(shop, events={**shop.events, ItemKind.product: other})
+    changed = replace(shop, events={**shop.events, ItemKind.product: other}, trails=None)
     true, emptied = (lessons_of(one, config, EvidenceConfig(), np.random.default_rng(1))[0] for one in (shop, changed))
     np.testing.assert_array_equal(true.traits, emptied.traits)
     assert true.bought.any()
     assert not emptied.bought.any()
+
+
+def test_of_many_customers_some_are_learned_from(shop):
+    config = SMALL.lessons.model_copy(update={"customers": 30, "least_buyers": 1})
+    found = lessons_of(shop, config, EvidenceConfig(), np.random.default_rng(1))
+    assert len(found) == config.cuts
+    assert len(found[0].bought) % 30 == 0  # everybody who was drawn is asked about every target
 
 
 def test_alike_leaves_the_customer_himself_out():
