@@ -3,7 +3,7 @@
 Baskets come first: they are what is completed. Of the latest ones one product is hidden, and all that counts what was
 bought together is counted from the baskets before. A shop with too few of them learns from its bundles: each is taken
 out of every count while its parts are asked for, and so are its variants, the bundles that share two products or more
-with it: they would tell what is hidden. Baskets are not looked at then, since a bundle that was bought is in them whole.
+with it: they would tell what is hidden. Baskets are not looked at then: a bundle that was bought is in them whole.
 """
 
 from collections.abc import Iterator
