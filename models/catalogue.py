@@ -15,6 +15,7 @@ from models.contents.model import ContentModel, fit_contents
 from models.lifecycle.config import LifecycleConfig
 from models.lifecycle.model import LifecycleModel, fit_lifecycle
 from models.recommenders.als import AlsConfig, AlsModel, fit_als
+from models.recommenders.completion import CompletionConfig, CompletionModel, fit_completion
 from models.recommenders.content_based import ContentBasedConfig, ContentBasedModel, fit_content_based
 from models.recommenders.ease import EaseConfig, EaseModel, fit_ease
 from models.recommenders.gf_cf import GfCfConfig, GfCfModel, fit_gf_cf
@@ -83,6 +84,7 @@ SOURCES: Final[dict[str, SourceEntry]] = {
     "als": SourceEntry(AlsConfig, AlsModel, fit_als),
     "hybrid": SourceEntry(HybridConfig, HybridModel, fit_hybrid),
     "content_based": SourceEntry(ContentBasedConfig, ContentBasedModel, fit_content_based, of_catalogue=True),
+    "completion": SourceEntry(CompletionConfig, CompletionModel, fit_completion),
     "own_kinds": SourceEntry(OwnKindsConfig, OwnKindsModel, fit_own_kinds),
     "newest": SourceEntry(NewestConfig, NewestModel, fit_newest),
 }

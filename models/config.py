@@ -128,7 +128,9 @@ DEFAULT_SCENES: Final[dict[str, SceneConfig]] = {
         scorers=("content_based", "own_kinds"), ranker="next_basket",
     ),
     "similar": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.7, "als": 0.3}, start_from="seeds"),
-    "cart": SceneConfig(sources={"itemknn": 1.0, "content_based": 0.3, "als": 0.2}, start_from="basket"),
+    "cart": SceneConfig(
+        sources={"completion": 1.0, "itemknn": 0.02, "content_based": 0.02}, start_from="basket", ranked=400,
+    ),
     "popular": SceneConfig(sources={"popular": 1.0}),
     "new": SceneConfig(
         sources={"newest": 0.5, "own_kinds": 1.0}, among="newest", repeat_policy="exclude", candidates=5000,

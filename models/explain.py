@@ -28,6 +28,8 @@ _PLAIN: Final = {
     "next_basket": "next_basket",
 }
 
+_OF_ITEM: Final = {"content_based": "similar_to", "own_kinds": "similar_to", "completion": "goes_with"}
+
 
 def explained(source: CandidateSource, stage: str, query: Query, item_idx: int, items: ItemTable) -> Reason:
     """Return why `source` chose an item for this query."""
@@ -60,7 +62,10 @@ def _of_source(source: CandidateSource, stage: str, query: Query, item_idx: int,
     origin = cast("Explaining", source).because(query, item_idx)
     if origin < 0 or not items.titles[origin]:
         return None
-    return reason("similar_to" if stage in ("content_based", "own_kinds") else "because_of", title=items.titles[origin])
+    code = {"content_based": "similar_to", "own_kinds": "similar_to", "completion": "goes_with"}.get(
+        stage, "because_of"
+    )
+    return reason(code, title=items.titles[origin])
 
 
 @lru_cache(maxsize=64)

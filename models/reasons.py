@@ -53,6 +53,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "price_level": ("价位与您平时买的相近", "Priced like what you usually buy"),
     "because_of": ("买过「{title}」的顾客也常买", "Often bought together with “{title}”"),
     "like_you": ("与您口味相近的顾客喜欢", "Customers with tastes like yours choose this"),
+    "goes_with": ("与「{title}」搭配", "Goes with “{title}”"),
     "similar_to": ("与「{title}」相似", "Similar to “{title}”"),
     "similar": ("内容与您关注的商品相近", "Close to what you look at"),
     "next_basket": ("根据您的购物节奏推荐", "Fits the rhythm of your shopping"),

@@ -28,7 +28,7 @@ from training.split import Split, split_all
 
 LEARNED_BLENDS: Final = ("home", "next_basket", "discover", "rebuy")
 MOST_HELD_OUT: Final = 0.5
-SLOW: Final = ("itemknn", "hybrid", "als", "gf_cf", "sequence", "ease", "content_based")
+SLOW: Final = ("completion", "itemknn", "hybrid", "als", "gf_cf", "sequence", "ease", "content_based")
 
 
 @dataclass(frozen=True, eq=False)

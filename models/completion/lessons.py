@@ -2,8 +2,8 @@
 
 Baskets come first: they are what is completed. Of the latest ones one product is hidden, and all that counts what was
 bought together is counted from the baskets before. A shop with too few of them learns from its bundles: each is taken
-out of every count while its parts are asked for, and baskets are not looked at, since a bundle that was bought is in
-them whole.
+out of every count while its parts are asked for, and so are its variants, the bundles that share two products or more
+with it: they would tell what is hidden. Baskets are not looked at then: a bundle that was bought is in them whole.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from models.completion.wording import Wording
 from models.rank.ranker import RankerConfig, RankingRows
 from models.recommenders.evidence import EvidenceConfig, sum_by_item
 
+VARIANT: Final = 2  # products that two bundles share and are one bundle to learn from
 LATEST: Final = 0.2  # of the baskets are asked about, the rest is counted
 
 
@@ -119,12 +120,15 @@ def bundle_questions(
     """Ask for every part of every bundle of two products at least; of more than `limit` some, drawn by chance."""
     rows = np.repeat(np.arange(bundles.shape[0]), np.diff(bundles.indptr))
     asked = np.flatnonzero(np.diff(bundles.indptr)[rows] >= 2)
+    turned = sp.csr_array(bundles.T.tocsr())
     if len(asked) > limit:
         asked = np.sort(rng.choice(asked, limit, replace=False))
     for place in asked.tolist():
         row, hidden = int(rows[place]), int(bundles.indices[place])
         held = bundles.indices[bundles.indptr[row] : bundles.indptr[row + 1]]
-        yield Question(_some(held[held != hidden], seeds, rng), left_out=row), hidden
+        shared = np.asarray((bundles[[row]] @ turned).toarray()).ravel()
+        variants = np.flatnonzero(shared >= VARIANT).astype(np.int32)
+        yield Question(_some(held[held != hidden], seeds, rng), left_out=variants), hidden
 
 
 @dataclass(frozen=True, slots=True)

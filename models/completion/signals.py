@@ -1,7 +1,7 @@
 """What speaks for a product beside those of a basket: words, what was bought together, bundles, kinds, own habits.
 
 All of it is asked for the whole catalogue where it proposes candidates, and for the candidates alone where it only
-judges them. `left_out` takes one bundle out of every count, so that a lesson made of it sees nothing of itself.
+judges them. `left_out` takes bundles out of every count, so that a lesson made of one sees nothing of itself.
 """
 
 from collections.abc import Sequence
@@ -98,13 +98,13 @@ class Question:
         What is in it.
     own : (int32 [m] ascending, float32 [m])
         Products that the customer has bought before, and how much of a habit each is.
-    left_out : int
-        The bundle that the question is made of; -1: none.
+    left_out : int32 [m]
+        Bundles that are not looked at: the one that the question is made of, and its variants.
     """
 
     seeds: Int32s
     own: tuple[Int32s, Float32s] = field(default_factory=lambda: (NO_ITEMS, np.empty(0, np.float32)))
-    left_out: int = -1
+    left_out: Int32s = field(default_factory=lambda: NO_ITEMS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,17 +128,11 @@ class Signals:
             "kind_lift": self._kind_lift(),
         }  # fmt: skip
 
-    @cached_property
-    def _left_out(self) -> Int32s:
-        """Parts of the bundle that is left out."""
-        bundles, row = self.companions.bundles, self.question.left_out
-        return bundles.indices[bundles.indptr[row] : bundles.indptr[row + 1]] if row >= 0 else NO_ITEMS
-
     def _bundled(self) -> Float32s:
         """In how many bundles a product stands beside seeds, a small bundle saying more."""
         holders, bundles = self.companions.holders, self.companions.bundles
         rows = np.concatenate([NO_ITEMS, *(_row(holders, seed) for seed in self.question.seeds.tolist())])
-        rows = rows[rows != self.question.left_out]
+        rows = rows[~np.isin(rows, self.question.left_out)]
         size = np.maximum(np.diff(bundles.indptr)[rows] - 1, 1)
         found: Float32s = (bundles[rows].T @ (1.0 / size)).astype(np.float32)
         return found
@@ -152,11 +146,10 @@ class Signals:
         if not len(starts):
             return found
         met = companions.meetings[starts].toarray().astype(np.float64)
-        apart = kind[self._left_out]
-        for row, start in enumerate(starts.tolist()):
-            # The bundle left out took one meeting of this seed's kind with each of its other parts.
-            others = np.delete(apart, np.flatnonzero(apart == start)[:1])
-            np.subtract.at(met[row], others[others >= 0], float((apart == start).sum()) if len(apart) else 0.0)
+        if len(self.question.left_out):
+            apart = companions.of_kinds[self.question.left_out]
+            met -= (apart.T[starts] @ apart).toarray()
+            met[np.arange(len(starts)), starts] += apart[:, starts].sum(axis=0)  # no part meets itself
         met = np.maximum(met, 0.0)
         share = companions.kind_share
         lift = np.log((met + KIND_PRIOR * share) / (met.sum(axis=1, keepdims=True) + KIND_PRIOR) / share).mean(axis=0)
@@ -191,8 +184,9 @@ class Signals:
             same = (code[item_idx][:, None] == code[seeds][None, :]) & (code[item_idx][:, None] >= 0)
             told[name] = same.mean(axis=1)
         told["walk_best"] = _greatest(companions.walk[seeds][:, item_idx].toarray().T)
-        gone = np.isin(item_idx, self._left_out)
-        told["sold"], told["in_bundles"] = companions.sold[item_idx], companions.in_bundles[item_idx] - gone
+        gone = np.asarray(companions.bundles[self.question.left_out].sum(axis=0)).ravel()
+        told["sold"] = companions.sold[item_idx]
+        told["in_bundles"] = (companions.in_bundles - gone)[item_idx]
         told["kind_in_bundles"] = self._kind_in_bundles(item_idx)
         told["n_seeds"] = np.full(len(item_idx), len(seeds))
         told["n_words"] = np.diff(wording.titles.indptr)[item_idx]
@@ -204,8 +198,9 @@ class Signals:
         kind, companions = self.companions.kind[item_idx], self.companions
         if not companions.n_kinds:
             return np.zeros(len(item_idx), np.float32)
-        apart = companions.kind[self._left_out]
-        counts = companions.kind_in_bundles - np.bincount(apart[apart >= 0], minlength=companions.n_kinds)
+        counts = (
+            companions.kind_in_bundles - np.asarray(companions.of_kinds[self.question.left_out].sum(axis=0)).ravel()
+        )
         found: Float32s = np.where(kind >= 0, counts[kind], 0.0).astype(np.float32)
         return found
 
