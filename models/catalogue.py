@@ -64,12 +64,15 @@ class PartEntry:
         kind the part is empty, never missing.
     empty : callable
         The part of a release that was made before there was one.
+    of_sources : bool
+        Looks at the fitted sources; the others are given none, and are fitted beside them.
     """
 
     config: type[BaseModel]
     model: type[Any]
     fit: Callable[[Dataset, Mapping[str, CandidateSource], Any, np.random.Generator], Any]
     empty: Callable[[], Any]
+    of_sources: bool = False
 
 
 SOURCES: Final[dict[str, SourceEntry]] = {
@@ -91,7 +94,7 @@ SOURCES: Final[dict[str, SourceEntry]] = {
 
 PARTS: Final[dict[str, PartEntry]] = {
     "contents": PartEntry(ContentConfig, ContentModel, fit_contents, ContentModel.empty),
-    "bundles": PartEntry(BundleConfig, BundleModel, fit_bundles, BundleModel.empty),
+    "bundles": PartEntry(BundleConfig, BundleModel, fit_bundles, BundleModel.empty, of_sources=True),
     "lifecycle": PartEntry(LifecycleConfig, LifecycleModel, fit_lifecycle, LifecycleModel.empty),
     "audience": PartEntry(AudienceConfig, AudienceModel, fit_audience, AudienceModel.empty),
 }

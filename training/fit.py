@@ -1,10 +1,10 @@
 """Fitting a whole recipe on one dataset: the sources, then the rankers that learn from how the sources did lately."""
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
 
@@ -123,13 +123,20 @@ def fit_sources(
 
 def fit_parts(dataset: Dataset, models: Models) -> Models:
     """Fit what a release has beside its sources: contents, bundles …; each with a generator derived from its name."""
-    config = models.config
     with threadpool_limits(limits=1):
-        parts = {
-            name: entry.fit(dataset, models.sources, config.part(name), derived_rng(config.seed, f"part {name}"))
-            for name, entry in PARTS.items()
-        }
-    return replace(models, parts=parts)
+        beside = _parts(dataset, models.config, {}, of_sources=False)
+        after = _parts(dataset, models.config, models.sources, of_sources=True)
+    return replace(models, parts=beside | after)
+
+
+def _parts(
+    dataset: Dataset, config: PipelineConfig, sources: Mapping[str, CandidateSource], *, of_sources: bool
+) -> dict[str, Any]:
+    return {
+        name: entry.fit(dataset, sources, config.part(name), derived_rng(config.seed, f"part {name}"))
+        for name, entry in PARTS.items()
+        if entry.of_sources == of_sources
+    }
 
 
 def _slowest_first(name: str) -> int:
@@ -151,12 +158,17 @@ def fit_models(
         Standard: everything, made anew.
     """
     progress = progress or Quiet()
-    fitted = _fit_products(dataset, config, settings, progress, earlier, scope)
     if scope.scenes is not None or not scope.parts:
-        return fitted
-    with progress.step(f"fit {', '.join(PARTS)}"):
-        models = fit_parts(dataset, fitted.models)
-    told = {name: part.note for name, part in models.parts.items() if isinstance(part, TellingPart) and part.note}
+        return _fit_products(dataset, config, settings, progress, earlier, scope)
+    # Beside the sources, which leave one of two cores idle for half of the time. The limit of threads is the process's:
+    # it stands around both, so that neither lifts it for the other.
+    with threadpool_limits(limits=1), ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(_parts, dataset, config, {}, of_sources=False)
+        fitted = _fit_products(dataset, config, settings, progress, earlier, scope)
+        with progress.step(f"fit {', '.join(PARTS)}"):
+            parts = beside.result() | _parts(dataset, config, fitted.models.sources, of_sources=True)
+    told = {name: part.note for name, part in parts.items() if isinstance(part, TellingPart) and part.note}
+    models = replace(fitted.models, parts={name: parts[name] for name in PARTS})
     return replace(fitted, models=models, notes=fitted.notes | told)
 
 
