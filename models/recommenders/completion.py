@@ -116,14 +116,14 @@ def fit_completion(dataset: Dataset, config: CompletionConfig, rng: np.random.Ge
     wording = Wording.fit(dataset.products.frame, config.words, rng)
     baskets, parts = read_baskets(dataset), _parts(dataset)
     seed = int(rng.integers(2**31 - 1))
-    served, lessons = _taught(dataset, baskets, parts, wording, config, rng)
+    served, lessons = teach_completion(dataset, baskets, parts, wording, config, rng)
     if len(lessons.sizes) < config.ranker.least_questions:
         return CompletionModel(config, wording, _companions(dataset, baskets, parts, config), Forests((), ()))
     forests = grow_forests(lessons, SIGNALS, config.ranker, seed, RISING)
     return CompletionModel(config, wording, served, forests)
 
 
-def _taught(
+def teach_completion(
     dataset: Dataset, baskets: Baskets, parts: sp.csr_array, wording: Wording, config: CompletionConfig,
     rng: np.random.Generator,
 ) -> tuple[Companions, RankingRows]:  # fmt: skip
