@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import scipy.sparse as sp
 
-from features.arrays import Float32s, Float64s, Int32s, Int64s
+from features.arrays import Bools, Float32s, Float64s, Int32s, Int64s
 from models.completion.wording import Wording
 from models.query import NO_ITEMS
 
@@ -123,7 +123,7 @@ class Signals:
         own[self.question.own[0]] = self.question.own[1]
         return {
             "title": _mean_of_rows(wording.titles, seeds), "text": _mean_of_rows(wording.texts, seeds),
-            "meaning": np.einsum("ij,j->i", wording.meaning, wording.meaning[seeds].mean(axis=0)),
+            "meaning": wording.meaning @ wording.meaning[seeds].mean(axis=0),
             "walk": _sum_of_rows(companions.walk, seeds), "bundled": self._bundled(), "own": own,
             "kind_lift": self._kind_lift(),
         }  # fmt: skip
@@ -161,9 +161,7 @@ class Signals:
 
         Of what kinds say, the products nearest in words stand for a kind.
         """
-        free = np.ones(len(self.companions.sold), np.bool_)
-        free[self.question.seeds] = False
-        every = np.flatnonzero(free)
+        every = np.flatnonzero(self._free)
         found = [np.empty(0, np.int64)]
         beside = self.proposed["kind_lift"] + 0.01 * self.proposed["title"]
         named = [self.proposed[name] for name in PROPOSERS]
@@ -217,12 +215,28 @@ class Signals:
         return found
 
     def _places(self, name: str, item_idx: Int32s) -> Float32s:
-        value = self.proposed[name].copy()
-        value[self.question.seeds] = -np.inf
-        place = np.empty(len(value), np.float32)
-        place[np.argsort(-value, kind="stable")] = np.arange(len(value))
-        found: Float32s = np.log1p(place[item_idx])
+        """Logarithm of how many products a signal puts before each of some."""
+        value = self.proposed[name]
+        others = np.sort(value[self._free])
+        found: Float32s = np.log1p(len(others) - np.searchsorted(others, value[item_idx], side="right"))
         return found
+
+    @cached_property
+    def _free(self) -> Bools:
+        """Which products are not in the basket."""
+        free = np.ones(len(self.companions.sold), np.bool_)
+        free[self.question.seeds] = False
+        return free
+
+    def pulls(self, item_idx: int) -> Float64s:
+        """How much each seed speaks for a product, by words, baskets and bundles: float64 [n_seeds], 0 for nothing."""
+        seeds, wording, companions = self.question.seeds, self.wording, self.companions
+        likeness = (wording.texts[seeds] @ wording.texts[[item_idx]].T).toarray().ravel()
+        walk = companions.walk[seeds]
+        most = np.maximum(walk.max(axis=1).toarray().ravel(), 1e-12) if walk.nnz else np.ones(len(seeds))
+        shared = companions.bundles[_row(companions.holders, item_idx)][:, seeds].sum(axis=0)
+        total: Float64s = likeness + walk[:, [item_idx]].toarray().ravel() / most + (np.asarray(shared).ravel() > 0)
+        return total
 
 
 def bundle_matrix(parts: Sequence[Int32s], n_items: int) -> sp.csr_array:

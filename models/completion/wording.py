@@ -28,7 +28,7 @@ class WordingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_terms: int = Field(100_000, ge=1, description="Most frequent terms kept.")
-    dim: int = Field(128, ge=1, le=1024, description="Directions of descriptions; fewer where there are few.")
+    dim: int = Field(64, ge=1, le=1024, description="Directions of descriptions; fewer where there are few.")
     n_passes: int = Field(3, ge=1, le=20, description="Passes of the power method that finds them.")
 
 

@@ -48,7 +48,7 @@ class CompletionConfig(BaseModel):
     words: WordingConfig = Field(default=WordingConfig(), description="How descriptions are read.")
     walk: ItemKnnConfig = Field(default=ItemKnnConfig(alpha=0.8), description="The walk over baskets.")
     ranker: RankerConfig = Field(
-        default=RankerConfig(n_leaves=7, min_rows_in_leaf=100, learning_rate=0.05, n_trees=150),
+        default=RankerConfig(n_leaves=7, min_rows_in_leaf=100, learning_rate=0.05, n_trees=150, max_questions=3000),
         description="Settings of the learned order.",
     )
     evidence: EvidenceConfig = Field(default=EvidenceConfig(), description="What other events count, in purchases.")
@@ -82,14 +82,7 @@ class CompletionModel:
         question = self._question(query)
         if not len(question.seeds) or item_idx >= len(self.companions.sold):
             return -1
-        told = np.zeros(len(question.seeds))
-        for row, seed in enumerate(question.seeds.tolist()):
-            one = Signals(Question(np.array([seed], np.int32)), self.wording, self.companions).proposed
-            told[row] = sum(
-                weight * float(one[name][item_idx]) / max(float(one[name].max()), 1e-9)
-                for name, weight in RULE.items()
-                if name != "own" and one[name][item_idx] > 0
-            )
+        told = Signals(question, self.wording, self.companions).pulls(item_idx)
         best = int(np.argmax(told))
         return int(question.seeds[best]) if told[best] > 0 else -1
 
@@ -123,14 +116,14 @@ def fit_completion(dataset: Dataset, config: CompletionConfig, rng: np.random.Ge
     wording = Wording.fit(dataset.products.frame, config.words, rng)
     baskets, parts = read_baskets(dataset), _parts(dataset)
     seed = int(rng.integers(2**31 - 1))
-    served, lessons = _taught(dataset, baskets, parts, wording, config, rng)
+    served, lessons = teach_completion(dataset, baskets, parts, wording, config, rng)
     if len(lessons.sizes) < config.ranker.least_questions:
         return CompletionModel(config, wording, _companions(dataset, baskets, parts, config), Forests((), ()))
     forests = grow_forests(lessons, SIGNALS, config.ranker, seed, RISING)
     return CompletionModel(config, wording, served, forests)
 
 
-def _taught(
+def teach_completion(
     dataset: Dataset, baskets: Baskets, parts: sp.csr_array, wording: Wording, config: CompletionConfig,
     rng: np.random.Generator,
 ) -> tuple[Companions, RankingRows]:  # fmt: skip
