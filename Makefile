@@ -54,6 +54,7 @@ bench-quality: setup ## Pond beside baselines and peers on public data, and its 
 	@failed=0; $(BIN)/python -m benchmarks.quality.recommendation || failed=1; \
 	$(BIN)/python -m benchmarks.quality.cold_start || failed=1; \
 	$(BIN)/python -m benchmarks.quality.content || failed=1; \
+	$(BIN)/python -m benchmarks.quality.bundles || failed=1; \
 	$(BIN)/python -m benchmarks.quality.audience || failed=1; \
 	$(BIN)/python -m benchmarks.quality.coupons || failed=1; exit $$failed
 
