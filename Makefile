@@ -55,6 +55,7 @@ bench-quality: setup ## Pond beside baselines and peers on public data, and its 
 	$(BIN)/python -m benchmarks.quality.cold_start || failed=1; \
 	$(BIN)/python -m benchmarks.quality.content || failed=1; \
 	$(BIN)/python -m benchmarks.quality.audience || failed=1; \
+	$(BIN)/python -m benchmarks.quality.bundles || failed=1; \
 	$(BIN)/python -m benchmarks.quality.coupons || failed=1; exit $$failed
 
 constraints: setup ## resolve all dependencies anew into constraints.txt
