@@ -161,13 +161,12 @@ class Signals:
 
         Of what kinds say, the products nearest in words stand for a kind.
         """
-        every = np.flatnonzero(self._free)
-        found = [np.empty(0, np.int64)]
         beside = self.proposed["kind_lift"] + 0.01 * self.proposed["title"]
         named = [self.proposed[name] for name in PROPOSERS]
+        found = [np.empty(0, np.int64)]
         for value in (*named, np.where(self.proposed["kind_lift"] > 0, beside, 0.0)):
-            best = every[_best(value[every], limit)]
-            found.append(best[value[best] > 0])
+            speaks = np.flatnonzero((value > 0) & self._free)
+            found.append(speaks[_best(value[speaks], limit)])
         return np.unique(np.concatenate(found)).astype(np.int32)
 
     def matrix(self, item_idx: Int32s) -> Float32s:

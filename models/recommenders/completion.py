@@ -48,7 +48,7 @@ class CompletionConfig(BaseModel):
     words: WordingConfig = Field(default=WordingConfig(), description="How descriptions are read.")
     walk: ItemKnnConfig = Field(default=ItemKnnConfig(alpha=0.8), description="The walk over baskets.")
     ranker: RankerConfig = Field(
-        default=RankerConfig(n_leaves=7, min_rows_in_leaf=100, learning_rate=0.05, n_trees=150, max_questions=3000),
+        default=RankerConfig(n_leaves=7, min_rows_in_leaf=100, learning_rate=0.05, n_trees=150, max_questions=2000),
         description="Settings of the learned order.",
     )
     evidence: EvidenceConfig = Field(default=EvidenceConfig(), description="What other events count, in purchases.")

@@ -19,6 +19,7 @@ TEA_3 = {
     "als": ["bread", "tea4", "tea3", "tea2"],
     "hybrid": ["bread", "tea4", "tea3", "tea2"],
     "content_based": ["tea4", "tea2", "tea1", "tea0"],
+    "completion": ["tea3", "tea-new", "coffee0", "coffee1"],
     "own_kinds": ["tea4", "tea3", "tea2", "tea1"],
     "newest": ["tea-new"],
 }

@@ -20,7 +20,7 @@ N_BUNDLES = 12
 SMALL = RankerConfig(n_trees=20, n_leaves=4, min_rows_in_leaf=10, least_questions=30)
 
 
-def shop(n_each=40, seed=0, more=()):
+def shop_rows(n_each=40, seed=0):
     """Tea drinkers buy teas and bundles of teas, coffee drinkers coffees: who buys what within a taste is chance."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -34,6 +34,11 @@ def shop(n_each=40, seed=0, more=()):
         for taste in TASTES for b in range(N_BUNDLES)
     ]  # fmt: skip
     products = [{"product_id": f"{taste}{i}", "title": f"{taste} {i}"} for taste in TASTES for i in range(10)]
+    return rows, products, bundles
+
+
+def shop(n_each=40, seed=0, more=()):
+    rows, products, bundles = shop_rows(n_each, seed)
     return worlds.world([*rows, *more], products=products, bundles=bundles, as_of=61)
 
 

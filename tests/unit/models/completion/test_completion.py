@@ -38,7 +38,7 @@ def grocery():
     return worlds.world(rows, products=products, as_of=80)
 
 
-def long_tail(n=60):
+def long_tail_rows(n=60):
     """Every model of a thing has an accessory that names it; each pair is one bundle, and nothing was ever bought."""
     products, bundles = [], []
     for number in range(n):
@@ -50,7 +50,11 @@ def long_tail(n=60):
         ]
         if number < n - 5:
             bundles.append({"bundle_id": f"b{number}", "product_ids": [f"main{number}", f"acc{number}"]})
-    rows = [("ann", f"main{number}", 1, "click") for number in range(n)]
+    return [("ann", f"main{number}", 1, "click") for number in range(n)], products, bundles
+
+
+def long_tail():
+    rows, products, bundles = long_tail_rows()
     return worlds.world(rows, products=products, bundles=bundles, as_of=9)
 
 
