@@ -23,6 +23,7 @@ from models.rank.attribution import Grounds, PathTable, read_paths
 from models.recommenders.evidence import score_of_listed
 
 # More of these never speaks against an item, all else equal.
+COUNT: Final = "count"  # of the trees beside it
 RISING: Final = frozenset(
     {
         "hazard", "share_next_basket", "share_userknn", "share_itemknn", "share_sequence", "share_gf_cf", "share_ease",
@@ -85,7 +86,8 @@ class Forests:
         return found
 
     def save(self, directory: Path) -> None:
-        """Write the trees."""
+        """Write the trees, and how many: a folder without a file would get lost in a backup."""
+        (directory / COUNT).write_text(f"{len(self.boosters)}\n", "utf-8")
         for number, booster in enumerate(self.boosters):
             (directory / f"{number}.txt").write_text(booster.model_to_string(), "utf-8")
 
@@ -98,6 +100,9 @@ class Forests:
                 boosters.append(lgb.Booster(model_str=path.read_text("utf-8")))
             except (OSError, UnicodeDecodeError, lgb.basic.LightGBMError) as error:
                 raise ArtifactCorrupt(str(path), f"is not a LightGBM model ({error})") from error
+        told = directory / COUNT  # not there in a release made before it was written
+        if told.exists() and told.read_bytes() != f"{len(boosters)}\n".encode():
+            raise ArtifactCorrupt(str(told), "does not say how many trees stand beside it")
         return cls.of(boosters)
 
 
