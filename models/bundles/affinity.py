@@ -33,6 +33,9 @@ from models.seams import CandidateSource
 
 RISING: Final = frozenset({"walk", "share_walk", "linear", "share_linear", "parts_bought", "parts_share"})
 PURCHASE: Final = int(EventKind.purchase)
+EVIDENCE: Final = {
+    "sold": "weight", "parts_bought": "parts_bought", "nearest": "parts_nearest", "leads_here": "walk",
+}  # fmt: skip
 BEHIND: Final = 0.05  # of the score of what comes into question: what does not, in the order of its sales
 
 
@@ -83,7 +86,11 @@ class BundleAffinity:
         return cls()
 
     def score(self, query: Query, table: BundleTable, items: ItemTable) -> Float32s:
-        """Score every bundle for a customer: float32 [n_bundles], higher is better, comparable within one query only.
+        """Score every bundle for a customer, as `judge` does: float32 [n_bundles]."""
+        return self.judge(query, table, items).score
+
+    def judge(self, query: Query, table: BundleTable, items: ItemTable) -> "Judged":
+        """Look at every bundle once for a customer.
 
         To a stranger the decayed purchases of each are said. For a customer a bundle that comes into question has a
         score within (0, 1); the others stand behind, in the order of their sales; and what he has bought already
@@ -91,9 +98,9 @@ class BundleAffinity:
         """
         shopper, n = self._shopper(query), len(table)
         weight = grown_to(n, np.array(self.signals.weight), 0.0)
-        if shopper.is_stranger:
-            return weight
         matrix = signal_matrix(shopper, self.signals, self._later(table, items), self.config.signals.product_share)
+        if shopper.is_stranger:
+            return Judged(weight, matrix)
         bought = query.bundles.purchases.item_idx
         again = np.isin(np.arange(n), bought[bought >= 0])
         free = np.ones(n, np.bool_) if self.rebuys >= self.config.least_rebuys else ~again
@@ -101,23 +108,7 @@ class BundleAffinity:
         score = BEHIND * weight / (1.0 + weight)
         score[found] = BEHIND + (1.0 - BEHIND) * self._ordered(matrix[found])
         score[~free] = -1.0 / (1.0 + weight[~free])
-        return score.astype(np.float32)
-
-    def evidence(self, query: Query, bundle_idx: int, table: BundleTable, items: ItemTable) -> dict[str, float]:
-        """Return what speaks for one bundle, in numbers that can be told, by name; only what is so.
-
-        `sold`: decayed purchases; `parts_bought`: how many of its parts the customer has bought; `nearest`: how like
-        the most alike bundle of his it is, and `nearest_bundle`, that one's index; `leads_here`: the share of his
-        bundles' and products' buyers who have it.
-        """
-        shopper = self._shopper(query)
-        matrix = signal_matrix(shopper, self.signals, self._later(table, items), self.config.signals.product_share)
-        told = dict(zip(SIGNALS, matrix[bundle_idx].tolist(), strict=True))
-        names = {"sold": "weight", "parts_bought": "parts_bought", "nearest": "parts_nearest", "leads_here": "walk"}
-        said = {name: round(told[signal], 4) for name, signal in names.items() if told[signal] > 0}
-        if "nearest" in said:
-            said["nearest_bundle"] = float(self._nearest(shopper, bundle_idx, table, items))
-        return said
+        return Judged(score.astype(np.float32), matrix)
 
     def because(self, query: Query, bundle_idx: int) -> int:
         """Return the customer's bundle from which most lead to another, -1 when none does."""
@@ -127,13 +118,6 @@ class BundleAffinity:
         votes = self.signals.walk_bundles[shopper.bundles][:, [bundle_idx]].toarray().ravel()
         best = int(np.argmax(votes))
         return int(shopper.bundles[best]) if votes[best] > 0 else -1
-
-    def _nearest(self, shopper: Shopper, bundle_idx: int, table: BundleTable, items: ItemTable) -> int:
-        rows = self.signals.parts.rows
-        known = bundle_idx < self.signals.n_bundles
-        row = rows[[bundle_idx]] if known else self.signals.parts.weighed([table.parts(bundle_idx, items)])
-        others = shopper.bundles[shopper.bundles != bundle_idx]
-        return int(others[int(np.argmax((rows[others] @ row.T).toarray().ravel()))])
 
     def _shopper(self, query: Query) -> Shopper:
         c = self.config
@@ -156,6 +140,32 @@ class BundleAffinity:
         raw = self.forests.ordered(matrix)[0] if self.forests.boosters else _standardized(rule(matrix))
         squashed: Float64s = 1.0 / (1.0 + np.exp(-raw))
         return squashed
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Judged:
+    """Every bundle as one customer was found to like it.
+
+    Attributes
+    ----------
+    score : float32 [n_bundles]
+        Higher is better, comparable within one answer only.
+    matrix : float32 [n_bundles, n_signals]
+        Columns `signals.SIGNALS`.
+    """
+
+    score: Float32s
+    matrix: Float32s
+
+    def evidence(self, bundle_idx: int) -> dict[str, float]:
+        """Return what speaks for one bundle, in numbers that can be told, by name; only what is so.
+
+        `sold`: decayed purchases; `parts_bought`: how many of its parts the customer has bought; `nearest`: how like
+        the most alike bundle of his it is, by its parts; `leads_here`: the share of the way on which a walk over the
+        customers who want what he wants comes to it.
+        """
+        told = dict(zip(SIGNALS, self.matrix[bundle_idx].tolist(), strict=True))
+        return {name: round(told[signal], 4) for name, signal in EVIDENCE.items() if told[signal] > 0}
 
 
 def fit_affinity(

@@ -1,11 +1,14 @@
 """The shop's own bundles for one request: which may be made now, in which order, and why."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 
 from features.arrays import Bools, Float64s, Int32s
+from models.bundles.affinity import Judged
 from models.bundles.links import LinkFinder
 from models.bundles.model import BundleModel
 from models.bundles.offers import Admission, Offer, priced
@@ -22,7 +25,7 @@ MOST_TRIED: Final = 500  # candidates that are looked at for the one nearest to 
 NEAR: Final = 200  # bundles looked at that lie nearest to what is asked about, beside those that hold it
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Curator:
     """Finds the shop's bundles for one request."""
 
@@ -55,19 +58,19 @@ class Curator:
         if not self.table.showable(np.array([idx], np.int32), self.items, self.request.query.at)[0]:
             return None
         parts = self.table.parts(idx, self.items)
-        evidence = self._evidence(parts, worth, stage)
+        evidence = self._evidence(idx, worth, stage)
         details = priced(parts.tolist(), self.items, (), evidence, bundle.price, self.terms.discount)
         price = details.price
         if not (self.admission.of(parts).all() and self.admission.affords(price)):
             return None
         if not self.terms.allow(len(parts), price, details.margin):
             return None
-        return Offer(idx, "", worth, self.terms.distance(price), stage, self._why(parts, worth, stage), details)
+        return Offer(idx, "", worth, self.terms.distance(price), stage, self._why(parts, evidence, stage), details)
 
     def _ordered(self) -> tuple[Int32s, Float64s, str]:
         """Return candidates best first, the worth of all bundles [n], and the stage."""
         wishes, anchors = self.request.bundle, self._anchors
-        affinity = self.model.affinity.score(self.request.query, self.table, self.items).astype(np.float64)
+        affinity = self._judged.score.astype(np.float64)
         every = np.arange(len(self.table), dtype=np.int32)
         every = every[self._may_show(every)]
         if wishes.theme:
@@ -119,19 +122,26 @@ class Curator:
         pull = float(self.finder.links(anchors, others).pull.sum(axis=0).mean()) if len(others) else 0.0
         return pull + float(np.isin(anchors, parts).sum())
 
-    def _evidence(self, parts: Int32s, worth: float, stage: str) -> dict[str, float]:
-        """Return what speaks for a bundle: its sales where it is shown for them, else what of it the customer has."""
+    @cached_property
+    def _judged(self) -> Judged:
+        return self.model.affinity.judge(self.request.query, self.table, self.items)
+
+    def _evidence(self, idx: int, worth: float, stage: str) -> dict[str, float]:
+        """Return what speaks for a bundle: its sales where it is shown for them, else what it is to the customer."""
         if stage == POPULAR:
             return {"sold": round(worth, 2)} if worth > 0 else {}
-        held = int(np.isin(parts, self.request.query.history.purchases.item_idx).sum())
-        return {"parts_bought": held} if held else {}
+        return self._judged.evidence(idx)
 
-    def _why(self, parts: Int32s, worth: float, stage: str) -> Reason:
-        if stage == POPULAR and worth > 0:
+    def _why(self, parts: Int32s, evidence: Mapping[str, float], stage: str) -> Reason:
+        if stage == POPULAR and evidence:
             return reason("bundle_popular")
         bought = self.request.query.history.purchases.item_idx
         for start, code in ((self._anchors, "bundle_holds"), (bought[::-1], "bundle_of_yours")):
             held = start[np.isin(start, parts)]
             if len(held) and self.items.titles[int(held[0])]:
                 return reason(code, title=self.items.titles[int(held[0])])
-        return reason("bundle_popular" if worth > 0 and not self._anchors.size else "bundle_offered")
+        if self._anchors.size:
+            return reason("bundle_offered")
+        if "leads_here" in evidence:
+            return reason("like_you")
+        return reason("bundle_popular" if "sold" in evidence else "bundle_offered")
