@@ -22,7 +22,7 @@ from models.rng import derived_rng
 from models.slate import Request
 from models.trained import Models
 from training.baselines import FREQUENCY, POPULARITY, Baselines, buyer_share, fit_baselines
-from training.fit import JUDGED, fit_models
+from training.fit import FitScope, fit_models
 from training.metrics import (
     Interval,
     ItemSets,
@@ -169,7 +169,11 @@ def evaluate_release(
     split = split_dataset(dataset, settings)
     return evaluate(
         split,
-        {POND: fit_models(split.known, release.models.config, settings, progress, scope=JUDGED).models},
+        {
+            POND: fit_models(
+                split.known, release.models.config, settings, progress, scope=FitScope(judged=settings.scenes)
+            ).models
+        },
         settings,
         progress,
     )

@@ -50,19 +50,21 @@ class FitScope:
         Only what these scenes ask and their rankers; None: everything.
     memo : Memo
         Standard: remembers nothing.
-    parts : bool
-        Whether what a release has beside its sources is fitted too; lists of products are judged without.
+    judged : tuple of str or None
+        Scenes of products that will be judged: sources that neither they nor what is learned asks are left out, and so
+        is what a release has beside its sources. None: nothing is left out.
     """
 
     scenes: tuple[str, ...] | None = None
     memo: Memo = field(default_factory=Memo)
-    parts: bool = True
+    judged: tuple[str, ...] | None = None
 
     def sources(self, config: PipelineConfig) -> Collection[str] | None:
         """Sources to fit; None: all that are used."""
-        if self.scenes is None:
+        if self.scenes is None and self.judged is None:
             return None
-        recipes = [config.all_scenes[name] for name in (*self.scenes, *self.rankers(config))]
+        asking = (*(self.judged or ()), *LEARNED_BLENDS) if self.scenes is None else self.scenes
+        recipes = [config.all_scenes[name] for name in (*asking, *self.rankers(config))]
         return {name for recipe in recipes for name in recipe.asks}
 
     def rankers(self, config: PipelineConfig) -> tuple[str, ...]:
@@ -77,7 +79,6 @@ class FitScope:
 
 
 EVERYTHING: Final = FitScope()
-JUDGED: Final = FitScope(parts=False)  # what an evaluation of product scenes looks at
 
 
 def fit_sources(
@@ -158,7 +159,7 @@ def fit_models(
         Standard: everything, made anew.
     """
     progress = progress or Quiet()
-    if scope.scenes is not None or not scope.parts:
+    if scope.scenes is not None or scope.judged is not None:
         return _fit_products(dataset, config, settings, progress, earlier, scope)
     # Beside the sources, which leave one of two cores idle for half of the time. The limit of threads is the process's:
     # it stands around both, so that neither lifts it for the other.

@@ -27,7 +27,7 @@ from models.release import Release
 from models.release_store import DirectoryStore
 from training.baselines import count_baskets
 from training.evaluate import INCUMBENT, POND, EvaluationReport, evaluate, nothing_judged
-from training.fit import JUDGED, Fitted, fit_models
+from training.fit import FitScope, Fitted, fit_models
 from training.gates import GateReport, judge_gates
 from training.plots import draw_product_map, draw_rankers, draw_report
 from training.progress import ProgressReport, Quiet
@@ -228,12 +228,13 @@ def _judge(
     except NothingToJudge as error:
         run.warnings.append(f"nothing could be judged, so no gate was asked: {error}")
         return nothing_judged(str(error), dataset.as_of), None
+    scope = FitScope(judged=settings.scenes)
     with run.timed("fit for evaluation"):
-        fitted = fit_models(split.known, config, settings, run.progress, scope=JUDGED)
+        fitted = fit_models(split.known, config, settings, run.progress, scope=scope)
         systems = {POND: fitted.models}
         other = _other_recipe(incumbent, config)
         if other is not None:
-            systems[INCUMBENT] = fit_models(split.known, other, settings, run.progress, scope=JUDGED).models
+            systems[INCUMBENT] = fit_models(split.known, other, settings, run.progress, scope=scope).models
     with run.timed("evaluate"):
         return evaluate(sampled(split, settings), systems, settings, run.progress).report, (split, fitted)
 
