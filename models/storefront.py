@@ -111,8 +111,9 @@ class Storefront:
                 exclude = request.exclude_others.get(kind, NO_ITEMS)
                 asked = replace(asked, exclude=exclude, pins=NO_ITEMS)
             slates[kind] = self._of_kind(kind, asked)
+        # Pinned products open the whole list; what is pinned of another kind opens that kind's own.
         pinned = [pick for pick in slates.get(ItemKind.product, NOTHING_SHOWN).picks if pick.stage == PIN]
-        lists = {kind: [pick for pick in slate.picks if pick.stage != PIN] for kind, slate in slates.items()}
+        lists = {kind: [pick for pick in slate.picks if pick not in pinned] for kind, slate in slates.items()}
         picks = [*pinned, *mixed(lists, shares, request.k - len(pinned), self._repeats)]
         said = [f"mix: no {kind.name} to show" for kind, found in lists.items() if not found]
         is_short, filled = len(picks) < request.k, {pick.kind for pick in picks if pick.stage.startswith("fallback:")}

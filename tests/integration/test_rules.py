@@ -4,6 +4,7 @@ import time
 
 import polars as pl
 import pytest
+import redis
 
 from pond.cli.main import main
 from service.control import ControlPlane, Role
@@ -79,10 +80,17 @@ def test_a_rule_that_makes_no_sense_is_refused_in_words(client, body, says):
     assert client.get("/v1/rules").json()["rules"] == []
 
 
-def test_rules_survive_the_loss_of_the_live_state_and_of_the_worker(toy, client):
-    first = ids(client)[0]
+def test_rules_survive_the_loss_of_the_live_state_and_of_the_worker(toy, client, state_server):
+    first, second = ids(client)[:2]
     client.post("/v1/rules", json={"action": "exclude", "item_ids": [first]})
     assert first not in ids(client)
+    with redis.Redis.from_url(state_server.url) as server:
+        lost = server.keys(f"pond:v1:{{{toy.shop.name}:*".encode())
+        assert lost
+        server.delete(*lost)
+    assert first not in ids(client)
+    client.post("/v1/rules", json={"action": "exclude", "item_ids": [second]})
+    assert not {first, second} & set(ids(client))
     control = ControlPlane.open(toy.settings)
     assert control.audit(toy.shop.name)[0].action == "rule.put"
     control.close()

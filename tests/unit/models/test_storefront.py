@@ -74,6 +74,20 @@ def test_a_mixed_slate_keeps_the_ratio_and_no_product_beside_its_bundle(front, m
             assert not {one.item_idx for one in near if one.kind is ItemKind.product} & set(pick.bundle.parts)
 
 
+def test_what_is_pinned_of_every_kind_is_in_a_mixed_slate(front, models):
+    told = [
+        Rule(rule_id=kind, action="pin", item_kind=kind, item_ids=(name,))
+        for kind, name in (("product", "coffee2"), ("content", "a2"), ("bundle", "b2"))
+    ]
+    mix = {ItemKind.product: 0.5, ItemKind.content: 0.25, ItemKind.bundle: 0.25}
+    ruled = front.under(RuleBook.of(told))
+    shown = [(pick.kind.name, ruled.text(pick)) for pick in ruled.recommend(asked(models, "popular", 8, mix=mix)).picks]
+    assert shown[0] == ("product", "coffee2")
+    assert len(set(shown)) == len(shown)
+    for kind, name in (("content", "a2"), ("bundle", "b2")):
+        assert next(one for one in shown if one[0] == kind) == (kind, name)
+
+
 def test_a_kind_that_has_nothing_is_named_and_leaves_its_places(models):
     slate = models.storefront.recommend(asked(models, "popular", 4, mix={ItemKind.product: 1, ItemKind.content: 1}))
     assert [pick.kind for pick in slate.picks] == [ItemKind.product] * 4
