@@ -140,6 +140,13 @@ class Histories:
         """The customer of each event: int32 [n]."""
         return np.repeat(np.arange(self.n_customers, dtype=np.int32), np.diff(self.indptr))
 
+    @property
+    def basket_idx(self) -> Int64s:
+        """The basket of each event, numbered through all customers and ascending with them: int64 [n], -1 for none."""
+        who, of_each = self.customer_idx, np.zeros(self.n_customers, np.int64)
+        np.maximum.at(of_each, who, self.order_idx + 1)
+        return np.where(self.order_idx >= 0, (np.cumsum(of_each) - of_each)[who] + self.order_idx, -1)
+
     def where(self, keep: Bools) -> "Histories":
         """Return the events selected by a mask [n]; customers keep their indexes, baskets their numbers."""
         counts = np.bincount(self.customer_idx[keep], minlength=self.n_customers)

@@ -6,7 +6,7 @@ from typing import Final, Self
 import numpy as np
 import scipy.sparse as sp
 
-from features.arrays import Float32s, Float64s, Int32s, Int64s
+from features.arrays import Float32s, Float64s, Int32s
 from features.dataset import Dataset
 from features.history import DAY_US, Histories
 from models.forgetting import Gone, emptied_rows, zeroed_rows
@@ -75,7 +75,7 @@ def see_crowd(dataset: Dataset, evidence: EvidenceConfig) -> Crowd:
     products = dataset.products
     return Crowd(
         dataset.as_of, _interest(pair_matrix(dataset, evidence, INTEREST_DAYS)),
-        _activity(dataset.product_events, dataset.as_of), products.codes("category")[0],
+        _activity(dataset.product_events, dataset.as_of, len(products)), products.codes("category")[0],
         products.codes("category", FAMILY_DEPTH)[0], products.codes("brand")[0],
     )  # fmt: skip
 
@@ -91,29 +91,17 @@ def _interest(wanted: sp.csr_array) -> sp.csr_array:
     return sp.csr_array((data, wanted.indices, wanted.indptr), shape=wanted.shape)
 
 
-def _activity(events: Histories, as_of: int) -> Float32s:
+def _activity(events: Histories, as_of: int, n_items: int) -> Float32s:
     bought, n = events.purchases, events.n_customers
-    who = bought.customer_idx
-    line = first_of_each(who, bought.order_idx, bought.item_idx)
-    basket = first_of_each(who, bought.order_idx)
-    days = (as_of - bought.at) / DAY_US
-    last, first = extremes(who[basket], days[basket], n)
+    who, day, number = bought.customer_idx, (as_of - bought.at) / DAY_US, bought.basket_idx
+    basket = np.unique(number, return_index=True)[1]
+    line = np.unique(number * max(n_items, 1) + bought.item_idx, return_index=True)[1]
+    last, first = extremes(who[basket], day[basket], n)
     columns = [
-        counts(who[basket], n), *(counts(who[basket][days[basket] <= d], n) for d in (28, 84)),
-        *(counts(who[line][days[line] <= d], n) for d in (28, 84)), last, first,
+        counts(who[basket], n), *(counts(who[basket][day[basket] <= d], n) for d in (28, 84)),
+        *(counts(who[line][day[line] <= d], n) for d in (28, 84)), last, first,
     ]  # fmt: skip
     return np.column_stack(columns).astype(np.float32)
-
-
-def first_of_each(*keys: Int32s) -> Int64s:
-    """Return the rows that are the first of their kind by some keys, in the order of the keys: int64 [≤ n]."""
-    order = np.lexsort(keys[::-1])
-    first = np.zeros(len(order), np.bool_)
-    first[:1] = True
-    for key in keys:
-        first[1:] |= key[order][1:] != key[order][:-1]
-    rows: Int64s = order[first]
-    return rows
 
 
 def counts(who: Int32s, n: int) -> Float64s:

@@ -15,6 +15,7 @@ from features.columns import EventKind
 from features.dataset import Dataset
 from features.history import DAY_US, Histories
 from models.audience.crowd import Crowd, see_crowd
+from models.audience.sales import Sales, sales_before
 from models.audience.target import Target, among
 from models.audience.traits import traits_of
 from models.recommenders.evidence import EvidenceConfig
@@ -31,10 +32,10 @@ class LessonsConfig(BaseModel):
 
     horizon_days: int = Field(28, ge=1, le=365, description="A purchase within so many days is a response.")
     cuts: int = Field(3, ge=1, le=12, description="Moments learned from, one horizon apart, the last one before now.")
-    products: int = Field(120, ge=1, description="Products asked about at each cut, drawn by chance.")
+    products: int = Field(60, ge=1, description="Products asked about at each cut, drawn by chance.")
     leaves: int = Field(30, ge=0, description="Lowest categories asked about at each cut.")
     families: int = Field(15, ge=0, description="Higher categories asked about at each cut.")
-    sets: int = Field(20, ge=0, description="Sets of several products of a family asked about at each cut.")
+    sets: int = Field(10, ge=0, description="Sets of several products of a family asked about at each cut.")
     least_buyers: int = Field(20, ge=1, description="Of a target in the horizon before its cut.")
     customers: int = Field(20_000, ge=1, description="Most customers learned from, drawn by chance.")
     silent_share: float = Field(0.15, gt=0, le=1, description="Share of those who did not respond that is kept.")
@@ -82,8 +83,9 @@ def lessons_of(
         known = dataset.before(cut)
         crowd = see_crowd(known, evidence)
         later = events.where((events.at >= cut) & (events.at < cut + horizon) & (events.kind == EventKind.purchase))
+        sales = sales_before(crowd, known.product_events)
         rows = [
-            _lesson(target, crowd, known.product_events, later, config.silent_share, rng)
+            _lesson(target, crowd, sales, later, config.silent_share, rng)
             for target in targets_of(crowd, known.product_events, config, rng)
         ]
         if rows:
@@ -140,14 +142,14 @@ def _drawn(codes: Int32s, limit: int, rng: np.random.Generator) -> Int32s:
 
 
 def _lesson(
-    target: Target, crowd: Crowd, before: Histories, later: Histories, silent_share: float, rng: np.random.Generator
+    target: Target, crowd: Crowd, sales: Sales, later: Histories, silent_share: float, rng: np.random.Generator
 ) -> Lessons:  # fmt: skip
     """Take all who responded and some of those who did not, of all who ever bought anything."""
     hit = target.mask(crowd.n_items)[later.item_idx]
     bought = among(np.unique(later.customer_idx[hit]), crowd.n_customers)
     kept = (crowd.active("baskets") > 0) & (bought | (rng.random(crowd.n_customers) < silent_share))
     weight = np.where(bought, 1.0, 1.0 / silent_share).astype(np.float32)
-    traits = traits_of(target, crowd, before)
+    traits = traits_of(target, crowd, sales)
     return Lessons(traits[kept], bought[kept], weight[kept])
 
 

@@ -13,6 +13,7 @@ from features.errors import ReleaseError
 from features.history import Histories
 from models.audience.crowd import Crowd, see_crowd
 from models.audience.lessons import Lessons, LessonsConfig, fit_logistic, lessons_of
+from models.audience.sales import sales_before
 from models.audience.selection import Rules
 from models.audience.target import Target
 from models.audience.traits import RISING, TRAITS, traits_of
@@ -130,7 +131,7 @@ class AudienceModel:
     def responses(self, target: Target, events: Histories) -> "Responses":
         """Return what is expected of each customer; `events` are the release's product events.
 
-        Cost: a few passes over all events and one look of every tree at every customer.
+        Cost: two passes over all events and one look of every tree at every customer.
 
         Raises
         ------
@@ -139,7 +140,7 @@ class AudienceModel:
         """
         if self.crowd.n_customers != events.n_customers:
             raise ReleaseError("This release was made before there were audiences; make a new one with `pond train`.")
-        traits = traits_of(target, self.crowd, events)
+        traits = traits_of(target, self.crowd, sales_before(self.crowd, events))
         # No lesson was ever about something that nobody had bought.
         if not self.is_learned or not traits[:, TRAITS.index("count")].any():
             rule = (traits[:, TRAITS.index(name)] for name in RULE)

@@ -4,21 +4,18 @@ The families of `features.definitions` turned round: one target and everybody, i
 Days are counted from the crowd's moment; a target's purchases are its distinct (customer, basket) pairs.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from features.arrays import Bools, Float32s, Float64s, Int32s
-from features.columns import EventKind
-from features.history import DAY_US, Histories
-from models.audience.crowd import ACTIVITY, Crowd, counts, extremes, first_of_each
-from models.audience.target import Target, among
+from features.arrays import Float32s, Float64s
+from models.audience.crowd import ACTIVITY, Crowd, counts, extremes
+from models.audience.sales import Bought, Kin, Sales
+from models.audience.target import Target
 
 HALF_LIVES: Final = (7, 30, 90)
 GAP_PRIOR: Final = 2.0  # gaps' worth of the target's own mean gap
 USUAL_LOG_GAP: Final = 3.0  # of a target that nobody bought twice: log of 20 days
-LOOKED: Final = tuple(int(EventKind[kind]) for kind in ("view", "click", "cart", "favorite", "share"))
 LOOKED_DAYS: Final = 7.0  # half-life of a look
 
 OWN: Final = (
@@ -33,48 +30,19 @@ TRAITS: Final = (*OWN, *KIN, *ALIKE, "mean_size", "overdue", *ACTIVITY, *OF_TARG
 RISING: Final = frozenset({"half_life_30d", "leaf_90d", "alike", "looked"})
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Bought:
-    """Purchases of some products: customer (int32 [n], ascending) and days before the moment (float64 [n])."""
-
-    who: Int32s
-    days: Float64s
-
-    def half_lives(self, days: float, n: int) -> Float64s:
-        """Count purchases by customer, one as old as `days` half: float64 [n]."""
-        return np.bincount(self.who, np.exp2(-self.days / days), n).astype(np.float64)
-
-
-def bought_of(events: Histories, items: Bools, as_of: int) -> Bought:
-    """Return the distinct (customer, basket) pairs of the products in a mask [n_items]."""
-    return _bought(events, np.flatnonzero(items[events.item_idx]), as_of)
-
-
-def _bought(events: Histories, rows: "np.ndarray[tuple[int], np.dtype[np.intp]]", as_of: int) -> Bought:
-    rows = rows[events.kind[rows] == EventKind.purchase]
-    who = _customers(events, rows)
-    first = first_of_each(who, events.order_idx[rows])
-    return Bought(who[first], (as_of - events.at[rows][first]) / DAY_US)
-
-
-def _customers(events: Histories, rows: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> Int32s:
-    return (np.searchsorted(events.indptr, rows, "right") - 1).astype(np.int32)
-
-
-def traits_of(target: Target, crowd: Crowd, events: Histories) -> Float32s:
+def traits_of(target: Target, crowd: Crowd, sales: Sales) -> Float32s:
     """Return everything known of everybody against one target: float32 [n_customers, len(TRAITS)].
 
-    Cost: a handful of passes over all events, no sort of more than those of the target's families.
+    Cost: the events of the target's own products and of its families, and one pass over the crowd's interests.
     """
-    n, mask = crowd.n_customers, target.mask(crowd.n_items)
-    rows = np.flatnonzero(mask[events.item_idx])
-    own = _bought(events, rows, crowd.as_of)
+    n = crowd.n_customers
+    rows = sales.of_items(target.item_idx)
+    own = sales.bought(rows)
     found, log_gap = _own_traits(own, crowd)
-    found["looked"] = _looked(events, rows, crowd)
+    found["looked"] = sales.looked(rows).half_lives(LOOKED_DAYS, n)
     kinds = (("leaf", crowd.leaf, target.leaves), ("family", crowd.family, target.families))
     for name, codes, wanted in (*kinds, ("brand", crowd.brand, target.brands)):
-        kin = among(wanted, int(codes.max(initial=-1)) + 2)[codes]  # the place behind the last code is that of -1
-        found |= _kin_traits(name, own, bought_of(events, kin, crowd.as_of), crowd)
+        found |= _kin_traits(name, own, sales.kin(name, codes, wanted), crowd)
     found["alike"] = alike(target, own, crowd)
     found["alike_place"] = np.argsort(np.argsort(found["alike"], kind="stable"), kind="stable") / max(n, 1)
     found |= {name: crowd.active(name) for name in ACTIVITY}
@@ -107,19 +75,11 @@ def _own_traits(own: Bought, crowd: Crowd) -> tuple[dict[str, Float64s | Float32
     return found, log_gap
 
 
-def _looked(events: Histories, rows: "np.ndarray[tuple[int], np.dtype[np.intp]]", crowd: Crowd) -> Float64s:
-    rows = rows[np.isin(events.kind[rows], LOOKED)]
-    days = (crowd.as_of - events.at[rows]) / DAY_US
-    return Bought(_customers(events, rows), days).half_lives(LOOKED_DAYS, crowd.n_customers)
-
-
-def _kin_traits(name: str, own: Bought, kin: Bought, crowd: Crowd) -> dict[str, Float64s]:
-    n = crowd.n_customers
-    count = counts(kin.who, n)
+def _kin_traits(name: str, own: Bought, kin: Kin, crowd: Crowd) -> dict[str, Float64s]:
     return {
-        f"{name}_90d": kin.half_lives(90, n), f"{name}_since": extremes(kin.who, kin.days, n)[0],
-        f"{name}_share": count / np.maximum(crowd.active("baskets"), 1),
-        f"{name}_own": np.where(count > 0, counts(own.who, n) / np.maximum(count, 1), np.nan),
+        f"{name}_90d": kin.recent, f"{name}_since": kin.since,
+        f"{name}_share": kin.count / np.maximum(crowd.active("baskets"), 1),
+        f"{name}_own": np.where(kin.count > 0, counts(own.who, crowd.n_customers) / np.maximum(kin.count, 1), np.nan),
     }  # fmt: skip
 
 
@@ -131,10 +91,10 @@ def alike(target: Target, own: Bought, crowd: Crowd) -> Float64s:
     """
     interest = crowd.interest
     vote = np.log1p(own.half_lives(HALF_LIVES[-1], crowd.n_customers))
-    centre = np.asarray(vote @ interest)
-    centre[target.item_idx] = 0.0
     buyers = np.flatnonzero(vote)
     theirs = interest[buyers]
+    centre = np.asarray(theirs.T @ vote[buyers])
+    centre[target.item_idx] = 0.0
     square = np.where(target.mask(crowd.n_items)[theirs.indices], 0.0, theirs.data.astype(np.float64) ** 2)
     himself = np.zeros(crowd.n_customers)
     rows = np.repeat(np.arange(len(buyers)), np.diff(theirs.indptr))

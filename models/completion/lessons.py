@@ -8,6 +8,7 @@ with it: they would tell what is hidden. Baskets are not looked at then: a bundl
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,7 @@ from models.rank.ranker import RankerConfig, RankingRows
 from models.recommenders.evidence import EvidenceConfig, sum_by_item
 
 VARIANT: Final = 2  # products that two bundles share and are one bundle to learn from
+AT_A_TIME: Final = 32  # questions that the catalogue's words are read for at once
 LATEST: Final = 0.2  # of the baskets are asked about, the rest is counted
 
 
@@ -87,8 +89,7 @@ class Teacher:
     def rows(self, questions: Iterator[tuple[Question, int]], rng: np.random.Generator) -> RankingRows:
         """Describe the candidates of each (question, hidden product); what is hidden and not found teaches nothing."""
         parts: list[tuple[Float32s, np.ndarray]] = []
-        for question, hidden in questions:
-            signals = Signals(question, self.wording, self.companions)
+        for signals, hidden in self._looked_at(questions):
             found = signals.candidates(self.candidates)
             wanted = found == hidden
             if not wanted.any() or wanted.all():
@@ -100,6 +101,11 @@ class Teacher:
             np.concatenate([np.empty(0, np.bool_), *(wanted for _, wanted in parts)]),
             np.array([len(wanted) for _, wanted in parts], np.int64),
         )
+
+    def _looked_at(self, questions: Iterator[tuple[Question, int]]) -> Iterator[tuple[Signals, int]]:
+        while some := list(islice(questions, AT_A_TIME)):
+            looked = Signals.of_all([question for question, _ in some], self.wording, self.companions)
+            yield from zip(looked, [hidden for _, hidden in some], strict=True)
 
 
 def basket_questions(

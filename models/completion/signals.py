@@ -109,22 +109,48 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Signals:
-    """What speaks for each product of the catalogue in one question; arrays float32 [n_items]."""
+    """What speaks for each product of the catalogue in one question; arrays float32 [n_items].
+
+    Attributes
+    ----------
+    worded : (float32 [n_items], ...)
+        What the seeds' titles, texts and meanings say: mean cosines.
+    """
 
     question: Question
     wording: Wording
     companions: Companions
+    worded: tuple[Float32s, Float32s, Float32s]
+
+    @classmethod
+    def of_all(cls, questions: Sequence[Question], wording: Wording, companions: Companions) -> "list[Signals]":
+        """Look at several questions: the catalogue's words are read once for all of them."""
+        n_items = len(companions.sold)
+        seeds = [question.seeds for question in questions]
+        size = np.array([len(each) for each in seeds])
+        shares = np.repeat(1.0 / np.maximum(size, 1), size).astype(np.float32)
+        entries = (shares, np.concatenate([NO_ITEMS, *seeds]), np.append(0, np.cumsum(size)))
+        mean = sp.csr_array(entries, shape=(len(questions), n_items))
+        titles, texts = (matrix @ (mean @ matrix).T.toarray() for matrix in (wording.titles, wording.texts))
+        meanings = wording.meaning @ (mean @ wording.meaning).T
+        worded = [np.ascontiguousarray(said.T, np.float32) for said in (titles, texts, meanings)]
+        told = zip(questions, *worded, strict=True)
+        return [cls(one, wording, companions, (title, text, meaning)) for one, title, text, meaning in told]
+
+    @classmethod
+    def of(cls, question: Question, wording: Wording, companions: Companions) -> "Signals":
+        """Look at one question."""
+        return cls.of_all([question], wording, companions)[0]
 
     @cached_property
     def proposed(self) -> dict[str, Float32s]:
         """The signals that propose candidates, and what kinds say."""
-        seeds, wording, companions = self.question.seeds, self.wording, self.companions
-        own = np.zeros(len(companions.sold), np.float32)
+        own = np.zeros(len(self.companions.sold), np.float32)
         own[self.question.own[0]] = self.question.own[1]
+        title, text, meaning = self.worded
         return {
-            "title": _mean_of_rows(wording.titles, seeds), "text": _mean_of_rows(wording.texts, seeds),
-            "meaning": wording.meaning @ wording.meaning[seeds].mean(axis=0),
-            "walk": _sum_of_rows(companions.walk, seeds), "bundled": self._bundled(), "own": own,
+            "title": title, "text": text, "meaning": meaning,
+            "walk": _sum_of_rows(self.companions.walk, self.question.seeds), "bundled": self._bundled(), "own": own,
             "kind_lift": self._kind_lift(),
         }  # fmt: skip
 
@@ -227,15 +253,16 @@ class Signals:
         free[self.question.seeds] = False
         return free
 
-    def pulls(self, item_idx: int) -> Float64s:
-        """How much each seed speaks for a product, by words, baskets and bundles: float64 [n_seeds], 0 for nothing."""
-        seeds, wording, companions = self.question.seeds, self.wording, self.companions
-        likeness = (wording.texts[seeds] @ wording.texts[[item_idx]].T).toarray().ravel()
-        walk = companions.walk[seeds]
-        most = np.maximum(walk.max(axis=1).toarray().ravel(), 1e-12) if walk.nnz else np.ones(len(seeds))
-        shared = companions.bundles[_row(companions.holders, item_idx)][:, seeds].sum(axis=0)
-        total: Float64s = likeness + walk[:, [item_idx]].toarray().ravel() / most + (np.asarray(shared).ravel() > 0)
-        return total
+
+def pulls(question: Question, wording: Wording, companions: Companions, item_idx: int) -> Float64s:
+    """How much each seed speaks for a product, by words, baskets and bundles: float64 [n_seeds], 0 for nothing."""
+    seeds = question.seeds
+    likeness = (wording.texts[seeds] @ wording.texts[[item_idx]].T).toarray().ravel()
+    walk = companions.walk[seeds]
+    most = np.maximum(walk.max(axis=1).toarray().ravel(), 1e-12) if walk.nnz else np.ones(len(seeds))
+    shared = companions.bundles[_row(companions.holders, item_idx)][:, seeds].sum(axis=0)
+    total: Float64s = likeness + walk[:, [item_idx]].toarray().ravel() / most + (np.asarray(shared).ravel() > 0)
+    return total
 
 
 def bundle_matrix(parts: Sequence[Int32s], n_items: int) -> sp.csr_array:
@@ -248,12 +275,6 @@ def bundle_matrix(parts: Sequence[Int32s], n_items: int) -> sp.csr_array:
 
 def _row(matrix: sp.csr_array, row: int) -> Int32s:
     found: Int32s = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
-    return found
-
-
-def _mean_of_rows(matrix: sp.csr_array, rows: Int32s) -> Float32s:
-    mean = np.asarray(matrix[rows].sum(axis=0)).ravel() / len(rows)
-    found: Float32s = np.asarray(matrix @ mean, np.float32)
     return found
 
 

@@ -64,12 +64,14 @@ class Wording:
     @classmethod
     def fit(cls, frame: pl.DataFrame, config: WordingConfig, rng: np.random.Generator) -> Self:
         """Read the products of a catalogue, one row each."""
-        titles, title_terms, title_idf = _weighed(_titles(frame), config.max_terms)
+        named = _titles(frame)
+        titles, title_terms, title_idf = _weighed(named, config.max_terms)
         texts, text_terms, text_idf = _weighed(describe_products(frame, LONG_TEXT), config.max_terms)
         dim = int(min(config.dim, max(1, min(texts.shape) // 2)))
         axes = leading_directions(texts, sp.csr_array(texts.T.tocsr()), dim, config.n_passes, rng).astype(np.float32)
         return cls(
-            titles, texts, title_terms, text_terms, title_idf, text_idf, axes, _directions(texts, axes), _brands(frame)
+            titles, texts, title_terms, text_terms, title_idf, text_idf, axes, _directions(texts, axes),
+            _brands(frame, named),
         )  # fmt: skip
 
     @property
@@ -80,15 +82,13 @@ class Wording:
 
 def _titles(frame: pl.DataFrame) -> list[list[str]]:
     told = frame["title"].to_list() if "title" in frame.columns else [None] * len(frame)
-    return [split_words(title or "") for title in told]
+    words_of = {title: split_words(title or "") for title in set(told)}
+    return [words_of[title] for title in told]
 
 
-def _brands(frame: pl.DataFrame) -> Int32s:
-    n = len(frame)
-    brands = frame["brand"].to_list() if "brand" in frame.columns else [None] * n
-    names = [
-        (brand or "").casefold() or next(iter(terms), "") for brand, terms in zip(brands, _titles(frame), strict=True)
-    ]
+def _brands(frame: pl.DataFrame, named: list[list[str]]) -> Int32s:
+    brands = frame["brand"].to_list() if "brand" in frame.columns else [None] * len(frame)
+    names = [(brand or "").casefold() or next(iter(terms), "") for brand, terms in zip(brands, named, strict=True)]
     number = {name: at for at, name in enumerate(sorted(set(names) - {""}))}
     return np.array([number.get(name, -1) for name in names], np.int32)
 

@@ -25,7 +25,7 @@ from models.completion.lessons import (
     latest_baskets,
     read_baskets,
 )
-from models.completion.signals import SIGNALS, Companions, Question, Signals, bundle_matrix
+from models.completion.signals import SIGNALS, Companions, Question, Signals, bundle_matrix, pulls
 from models.completion.wording import Wording, WordingConfig
 from models.query import NO_ITEMS, NOTHING, Candidates, Query, top_candidates
 from models.rank.ranker import Forests, RankerConfig, RankingRows, grow_forests
@@ -45,6 +45,9 @@ class CompletionConfig(BaseModel):
     seeds: int = Field(20, ge=1, description="Most products of a basket that are looked at: the last ones named.")
     candidates: int = Field(100, ge=1, le=5000, description="Products that each signal brings into question.")
     half_life_days: float = Field(90.0, gt=0, description="A purchase this old counts half as a habit.")
+    baskets: int = Field(
+        1000, ge=1, description="Most baskets learned from; about half of them teach. Twice as many taught no more."
+    )
     words: WordingConfig = Field(default=WordingConfig(), description="How descriptions are read.")
     walk: ItemKnnConfig = Field(default=ItemKnnConfig(alpha=0.8), description="The walk over baskets.")
     ranker: RankerConfig = Field(
@@ -82,7 +85,7 @@ class CompletionModel:
         question = self._question(query)
         if not len(question.seeds) or item_idx >= len(self.companions.sold):
             return -1
-        told = Signals(question, self.wording, self.companions).pulls(item_idx)
+        told = pulls(question, self.wording, self.companions, item_idx)
         best = int(np.argmax(told))
         return int(question.seeds[best]) if told[best] > 0 else -1
 
@@ -99,7 +102,7 @@ class CompletionModel:
         question = self._question(query)
         if not len(question.seeds):
             return NOTHING.item_idx, NOTHING.score
-        signals = Signals(question, self.wording, self.companions)
+        signals = Signals.of(question, self.wording, self.companions)
         found = signals.candidates(self.config.candidates)
         if not len(found):
             return NOTHING.item_idx, NOTHING.score
@@ -129,11 +132,10 @@ def teach_completion(
 ) -> tuple[Companions, RankingRows]:  # fmt: skip
     """Return what is served with, and the lessons of how to order it: from baskets, else from bundles."""
     asked = latest_baskets(baskets)
-    most = config.ranker.max_questions
     if len(asked) >= config.ranker.least_questions:
         before = baskets.of(np.flatnonzero(baskets.at < baskets.at[asked[0]]))
-        if len(asked) > most:
-            asked = np.sort(rng.choice(asked, most, replace=False))
+        if len(asked) > config.baskets:
+            asked = np.sort(rng.choice(asked, config.baskets, replace=False))
         teacher = Teacher(wording, _companions(dataset, before, parts, config), config.candidates, config.ranker)
         profile = Profile(config.seeds, config.half_life_days, len(dataset.products), config.evidence)
         lessons = teacher.rows(basket_questions(dataset, baskets, asked, profile, rng), rng)
@@ -141,7 +143,7 @@ def teach_completion(
     # A bundle that was bought is in the baskets whole: neither lessons nor answers look at them then.
     unsold = _companions(dataset, baskets.of(np.empty(0, np.int64)), parts, config)
     teacher = Teacher(wording, unsold, config.candidates, config.ranker)
-    questions: Iterator[tuple[Question, int]] = bundle_questions(parts, most, config.seeds, rng)
+    questions: Iterator[tuple[Question, int]] = bundle_questions(parts, config.ranker.max_questions, config.seeds, rng)
     return unsold, teacher.rows(questions, rng)
 
 

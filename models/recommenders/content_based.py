@@ -184,17 +184,25 @@ def describe_products(frame: pl.DataFrame, max_chars: int) -> list[list[str]]:
     for column in WORDED:
         if column not in frame.columns:
             continue
-        for terms, value in zip(described, frame[column].to_list(), strict=True):
-            if value is None:
-                continue
-            text = " \n ".join(value) if isinstance(value, list) else str(value)
-            terms.extend(split_words(text[:max_chars]))
-            if column == "brand":
-                terms.append(f"brand={text.casefold()}")
-            if column == "category":
-                parts = text.split("/")
-                terms.extend(f"category={'/'.join(parts[: depth + 1])}" for depth in range(len(parts)))
+        values = frame[column].to_list()
+        texts = [
+            None if value is None else " \n ".join(value) if isinstance(value, list) else str(value) for value in values
+        ]
+        terms_of = {text: _terms_of(column, text, max_chars) for text in set(texts) if text is not None}
+        for terms, text in zip(described, texts, strict=True):
+            if text is not None:
+                terms.extend(terms_of[text])
     return described
+
+
+def _terms_of(column: str, text: str, max_chars: int) -> list[str]:
+    terms = split_words(text[:max_chars])
+    if column == "brand":
+        terms.append(f"brand={text.casefold()}")
+    if column == "category":
+        parts = text.split("/")
+        terms.extend(f"category={'/'.join(parts[: depth + 1])}" for depth in range(len(parts)))
+    return terms
 
 
 def fit_wording(described: list[list[str]], config: ContentBasedConfig, seed: int) -> Wording:

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field
 
-from features.arrays import Float32s, Int32s
+from features.arrays import Bools, Float32s, Int32s
 from features.dataset import Dataset
 from models.query import NOTHING, Candidates, Query, top_candidates
 from models.recommenders.evidence import (
@@ -184,20 +184,23 @@ def strongest_of_product(
 def _strongest(block: sp.csr_array, offset: int, limit: int) -> tuple[Int32s, Int32s, Float32s]:
     """Cut every row of a block to its `limit` greatest entries, its own item apart: (counts, columns, values)."""
     # Every product is the nearest to itself and no neighbour: a 0 that the cut leaves out.
-    block.data[block.indices == np.repeat(np.arange(offset, offset + block.shape[0]), np.diff(block.indptr))] = 0.0
-    counts, columns, values = [], [], []
-    for start, stop in pairwise(block.indptr.tolist()):
-        column, value = block.indices[start:stop], block.data[start:stop]
-        least = np.partition(value, len(value) - limit)[len(value) - limit] if len(value) > limit else np.float32(0.0)
-        keep = np.flatnonzero((value >= least) & (value > 0))
-        if len(keep) > limit:  # a tie at the cut: the lower index is kept
-            keep = keep[np.lexsort((column[keep], -value[keep]))[:limit]]
-        keep = keep[np.argsort(column[keep])]
-        columns.append(column[keep])
-        values.append(value[keep])
-        counts.append(len(keep))
-    return (
-        np.array(counts, np.int32),
-        np.concatenate(columns) if columns else np.empty(0, np.int32),
-        np.concatenate(values) if values else np.empty(0, np.float32),
-    )
+    row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
+    block.data[block.indices == row + offset] = 0.0
+    keep = block.data > 0
+    for n in np.flatnonzero(np.diff(block.indptr) > limit).tolist():
+        entries = slice(int(block.indptr[n]), int(block.indptr[n + 1]))
+        keep[entries] &= _among_greatest(block.indices[entries], block.data[entries], limit)
+    counts = np.bincount(row[keep], minlength=block.shape[0])
+    kept = sp.csr_array((block.data[keep], block.indices[keep], np.append(0, np.cumsum(counts))), shape=block.shape)
+    kept.sort_indices()
+    return counts.astype(np.int32), kept.indices.astype(np.int32), kept.data
+
+
+def _among_greatest(column: Int32s, value: Float32s, limit: int) -> Bools:
+    """Which of some entries are the `limit` greatest; of a tie at the cut the lower columns are."""
+    least = np.partition(value, len(value) - limit)[len(value) - limit]
+    found: Bools = value >= least
+    at_cut = np.flatnonzero(value == least)
+    too_many = int(found.sum()) - limit
+    found[at_cut[np.argsort(column[at_cut])[len(at_cut) - too_many :]]] = False
+    return found

@@ -39,9 +39,9 @@ def test_what_is_left_out_says_as_little_as_if_it_had_never_been(bundles, kind, 
     gone = data.draw(st.sets(st.integers(0, len(bundles) - 1)))
     start = np.array(sorted(seeds), np.int32)
     hidden = Question(start, left_out=np.array(sorted(gone), np.int32))
-    asked = Signals(hidden, TITLES, companions(bundles, kind))
+    asked = Signals.of(hidden, TITLES, companions(bundles, kind))
     kept = [held for number, held in enumerate(bundles) if number not in gone]
-    never = Signals(Question(start), TITLES, companions(kept, kind))
+    never = Signals.of(Question(start), TITLES, companions(kept, kind))
     np.testing.assert_allclose(asked.matrix(EVERY), never.matrix(EVERY), atol=1e-5)
     assert asked.candidates(5).tolist() == never.candidates(5).tolist()
 
@@ -50,15 +50,24 @@ def test_what_is_left_out_says_as_little_as_if_it_had_never_been(bundles, kind, 
 def test_the_order_of_a_basket_does_not_matter(bundles, kind, order):
     known = companions(bundles, kind)
     one, other = (
-        Signals(Question(np.array(seeds, np.int32)), TITLES, known).matrix(EVERY) for seeds in (range(4), order)
+        Signals.of(Question(np.array(seeds, np.int32)), TITLES, known).matrix(EVERY) for seeds in (range(4), order)
     )
     np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@given(BUNDLES, KINDS, st.lists(st.sets(st.integers(0, N_ITEMS - 1), min_size=1, max_size=3), min_size=1, max_size=4))
+def test_questions_looked_at_together_are_described_as_each_alone(bundles, kind, baskets):
+    known = companions(bundles, kind)
+    questions = [Question(np.array(sorted(seeds), np.int32)) for seeds in baskets]
+    for question, together in zip(questions, Signals.of_all(questions, TITLES, known), strict=True):
+        alone = Signals.of(question, TITLES, known)
+        np.testing.assert_allclose(together.matrix(EVERY), alone.matrix(EVERY), atol=1e-5)
 
 
 @given(BUNDLES, KINDS)
 def test_what_is_in_the_basket_never_comes_into_question(bundles, kind):
     question = Question(np.array([1, 4, 6], np.int32))
-    found = Signals(question, TITLES, companions(bundles, kind)).candidates(5)
+    found = Signals.of(question, TITLES, companions(bundles, kind)).candidates(5)
     assert not {1, 4, 6} & set(found.tolist())
     assert (np.diff(found) > 0).all()
 

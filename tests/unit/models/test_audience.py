@@ -12,6 +12,7 @@ from models.audience.aim import Aim, UnknownAim, take_aim
 from models.audience.crowd import Crowd, see_crowd
 from models.audience.lessons import LessonsConfig, fit_logistic, lessons_of
 from models.audience.model import AudienceConfig, AudienceModel, fit_audience
+from models.audience.sales import sales_before
 from models.audience.selection import Budget, Cap, Member, Rules, Selection, expected
 from models.audience.target import Target
 from models.audience.traits import TRAITS, traits_of
@@ -161,11 +162,26 @@ def test_of_many_customers_some_are_learned_from(shop):
     assert len(found[0].bought) % 30 == 0  # everybody who was drawn is asked about every target
 
 
+def test_of_a_target_every_basket_counts_once_by_its_first_line_and_looks_apart():
+    rows = [("a", "tea", 3), ("a", "coffee", 3), ("a", "tea", 1), ("b", "bread", 2), ("b", "coffee", 4)]
+    shop = worlds.world([*rows, ("b", "tea", 4, "view")], as_of=5)
+    crowd = see_crowd(shop, EvidenceConfig())
+    sales = sales_before(crowd, shop.product_events)
+    looked_at = sales.of_items(shop.products.ids.idxs(["coffee", "tea"]))
+    bought, looked = sales.bought(looked_at), sales.looked(looked_at)
+    assert list(zip(names(shop, bought.who), bought.days.round().tolist(), strict=True)) == [
+        ("a", 4.0), ("a", 2.0), ("b", 1.0)
+    ]  # fmt: skip
+    assert names(shop, looked.who) == ["b"]
+
+
 def test_alike_leaves_the_customer_himself_out():
     rows = [("only", "tea", 1), ("only", "rare", 1), ("other", "bread", 2), ("third", "bread", 2)]
     shop = worlds.world(rows, as_of=5)
     crowd = see_crowd(shop, EvidenceConfig())
-    traits = traits_of(Target.of(crowd, shop.products.ids.idxs(["tea"])), crowd, shop.product_events)
+    traits = traits_of(
+        Target.of(crowd, shop.products.ids.idxs(["tea"])), crowd, sales_before(crowd, shop.product_events)
+    )
     assert np.abs(traits[:, TRAITS.index("alike")]).max() < 1e-6
 
 

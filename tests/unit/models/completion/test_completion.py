@@ -147,13 +147,13 @@ def test_nothing_of_a_bundle_that_is_asked_about_is_in_its_signals():
     kind = [0, 1, 2, 0, 1, 2]
     bundles = [[0, 1], [0, 1, 2], [3, 4], [1, 5]]
     hidden = Question(np.array([0], np.int32), left_out=np.array([0, 1], np.int32))
-    asked = Signals(hidden, silent_words(6), companions(bundles, 6, kind))
-    never = Signals(Question(np.array([0], np.int32)), silent_words(6), companions(bundles[2:], 6, kind))
+    asked = Signals.of(hidden, silent_words(6), companions(bundles, 6, kind))
+    never = Signals.of(Question(np.array([0], np.int32)), silent_words(6), companions(bundles[2:], 6, kind))
     every = np.arange(6, dtype=np.int32)
     np.testing.assert_allclose(asked.matrix(every), never.matrix(every), atol=1e-6)
     for name, value in asked.proposed.items():
         np.testing.assert_allclose(value, never.proposed[name], atol=1e-6, err_msg=name)
-    assert Signals(Question(np.array([0], np.int32)), silent_words(6), companions(bundles, 6, kind)).proposed[
+    assert Signals.of(Question(np.array([0], np.int32)), silent_words(6), companions(bundles, 6, kind)).proposed[
         "bundled"
     ][1] == pytest.approx(1.5)
 
@@ -190,7 +190,7 @@ def test_what_only_the_asked_baskets_themselves_know_is_in_no_lesson():
 
 
 def test_every_signal_has_a_column():
-    matrix = Signals(Question(np.array([0], np.int32)), silent_words(4), companions([[0, 1]], 4)).matrix(
+    matrix = Signals.of(Question(np.array([0], np.int32)), silent_words(4), companions([[0, 1]], 4)).matrix(
         np.array([1, 2], np.int32)
     )
     assert matrix.shape == (2, len(SIGNALS))
