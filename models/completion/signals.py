@@ -132,9 +132,9 @@ class Signals:
         entries = (shares, np.concatenate([NO_ITEMS, *seeds]), np.append(0, np.cumsum(size)))
         mean = sp.csr_array(entries, shape=(len(questions), n_items))
         titles, texts = (matrix @ (mean @ matrix).T.toarray() for matrix in (wording.titles, wording.texts))
-        meanings = wording.meaning @ (mean @ wording.meaning).T
-        worded = [np.ascontiguousarray(said.T, np.float32) for said in (titles, texts, meanings)]
-        told = zip(questions, *worded, strict=True)
+        # Row by row in one order of summation: products described alike tie, whatever they are asked with.
+        meanings = [np.einsum("ij,j->i", wording.meaning, direction) for direction in mean @ wording.meaning]
+        told = zip(questions, *(np.ascontiguousarray(said.T) for said in (titles, texts)), meanings, strict=True)
         return [cls(one, wording, companions, (title, text, meaning)) for one, title, text, meaning in told]
 
     @classmethod
