@@ -38,6 +38,8 @@ class Query:
         What the customer did with contents and with bundles before `at`; items in the indexes of those kinds.
     shown : mapping of ItemKind to History
         Impressions that came after the release, by kind of item.
+    person : tuple of int
+        His customers of the release, `customer_idx` first; empty for a stranger.
     channel : str
         Where the answer is shown; empty: not said.
     """
@@ -53,6 +55,7 @@ class Query:
     bundles: History = EMPTY
     channel: str = ""
     shown: Mapping[ItemKind, History] = field(default_factory=dict)
+    person: tuple[int, ...] = ()
 
     def of(self, kind: ItemKind) -> History:
         """Return what the customer did with items of a kind."""

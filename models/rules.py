@@ -7,6 +7,7 @@ from typing import Final, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from features.columns import ITEM_KINDS, ItemKind
+from models.lifecycle.standing import STANDINGS
 
 Action: TypeAlias = Literal["pin", "boost", "bury", "exclude", "only"]
 WEIGHTS: Final[Mapping[str, float]] = {"boost": 2.0, "bury": 0.5}
@@ -37,7 +38,8 @@ class Rule(BaseModel):
     channels: tuple[str, ...] = Field((), description="Only on these channels.")
     segment: dict[str, str] = Field(
         default_factory=dict,
-        description="Only for customers with all these attributes; for nobody whose personalization is off.",
+        description="Only for customers with all these attributes; `lifecycle_stage` and `value_layer` are the "
+        "profile's. For nobody whose personalization is off.",
     )
     factor: float | None = Field(
         None, gt=0, le=100,
@@ -58,6 +60,9 @@ class Rule(BaseModel):
             raise ValueError(f"factor: belongs to boost and bury, not to {self.action}")
         if (self.action == "boost" and self.weight <= 1) or (self.action == "bury" and self.weight >= 1):
             raise ValueError(f"factor: {self.factor:g} does not {self.action}; above 1 boosts, below 1 buries")
+        for name, known in STANDINGS.items():
+            if self.segment.get(name, known[0]) not in known:
+                raise ValueError(f"segment: {name} is one of {', '.join(known)}")
         if self.starts_at is not None and self.ends_at is not None and self.starts_at >= self.ends_at:
             raise ValueError("ends_at: lies not after starts_at, so the rule would never hold")
         return self
@@ -93,12 +98,14 @@ class RuleBook:
     rules: tuple[Rule, ...] = ()
     version: int = 0
     kinds: frozenset[ItemKind] = field(default_factory=frozenset)
+    of_standings: bool = False
 
     @classmethod
     def of(cls, rules: Sequence[Rule], version: int = 0) -> Self:
         """Take rules in any order."""
         ordered = tuple(sorted(rules, key=lambda rule: rule.rule_id))
-        return cls(ordered, version, frozenset(rule.kind for rule in ordered))
+        of_standings = any(STANDINGS.keys() & rule.segment.keys() for rule in ordered)
+        return cls(ordered, version, frozenset(rule.kind for rule in ordered), of_standings)
 
     def holding(self, scene: str, channel: str, attributes: Mapping[str, str], at: int) -> tuple[Rule, ...]:
         """Return the rules that speak of an answer."""

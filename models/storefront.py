@@ -3,9 +3,9 @@
 Evaluation, batch and service ask this one value: what serves is what was evaluated (DESIGN §1).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from models.contents.shelf import ContentShelf
 from models.fatigue import FatigueConfig, resting
 from models.items import ItemTable
 from models.pipeline import Pipeline
-from models.query import NO_ITEMS
+from models.query import NO_ITEMS, Query
 from models.rank.mix import mixed
 from models.rules import NO_RULES, Rule, RuleBook
 from models.slate import Pick, Request, Slate
@@ -28,8 +28,14 @@ from models.steering import NO_STEERING, Steering
 
 SHELF_SCENES: Final[Mapping[str, ItemKind]] = {"content": ItemKind.content, "bundles": ItemKind.bundle}
 Rows = Sequence[Mapping[str, Any]]
+Standing: TypeAlias = Callable[[Query], Mapping[str, str]]
 PIN: Final = "pin"
 NOTHING_SHOWN: Final = Slate((), ())
+
+
+def unknown_standing(query: Query) -> Mapping[str, str]:  # noqa: ARG001 - there is nobody to look at
+    """Return the standing of customers of whom nothing is known."""
+    return {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +51,7 @@ class Storefront:
     bundles: BundleShelf
     fatigue: FatigueConfig = field(default_factory=FatigueConfig)
     rules: RuleBook = NO_RULES
+    standing: Standing = unknown_standing
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -57,14 +64,19 @@ class Storefront:
         An unknown scene is a `KeyError` for the caller to word.
         """
         kind = kind_of(request.scene)
-        if kind is not ItemKind.product:
-            return self._of_kind(kind, request)
-        recipe = request.recipe or self.pipeline.scenes[request.scene]
-        shares = request.mix or {ItemKind[name]: share for name, share in recipe.mix.items()}
-        wanted = {of: share for of, share in shares.items() if share > 0}
-        if not wanted or wanted.keys() == {kind}:
-            return self._of_kind(kind, request)
-        return self._mixed(request, wanted)
+        shares: Mapping[ItemKind, float] = {}
+        if kind is ItemKind.product:
+            recipe = request.recipe or self.pipeline.scenes[request.scene]
+            shares = request.mix or {ItemKind[name]: share for name, share in recipe.mix.items()}
+        wanted = {of: share for of, share in shares.items() if share > 0} or {kind: 1.0}
+        asked = replace(request, query=self._standing(request.query, wanted))
+        return self._of_kind(kind, asked) if wanted.keys() == {kind} else self._mixed(asked, wanted)
+
+    def _standing(self, query: Query, kinds: Collection[ItemKind]) -> Query:
+        """Tell the customer's stage and layer where something turns on them."""
+        if not (self.rules.of_standings or (ItemKind.content in kinds and self.contents.table.of_stages)):
+            return query
+        return replace(query, attributes={**query.attributes, **self.standing(query)})
 
     def _of_kind(self, kind: ItemKind, request: Request) -> Slate:
         """Answer with items of one kind, under the rules that hold now, without what rests."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, Self, TypeVar
 
 import polars as pl
@@ -25,6 +25,8 @@ from models.contents.model import ContentModel
 from models.contents.shelf import ContentShelf
 from models.contents.table import ContentTable
 from models.items import ItemTable
+from models.lifecycle.model import LifecycleModel
+from models.lifecycle.standing import standing_of
 from models.pipeline import Pipeline
 from models.query import NO_ITEMS, Query
 from models.rank.blend import LearnedBlend
@@ -112,7 +114,7 @@ class Models:
                 self.part(BundleModel), BundleTable.of(self.bundles.ids, self.bundles.frame),
                 ProductSpace.of(self.sources),
             ),
-            self.config.fatigue,
+            self.config.fatigue, standing=partial(standing_of, self.part(LifecycleModel), self.histories),
         )  # fmt: skip
 
     @cached_property
@@ -146,6 +148,10 @@ class Models:
         """Return a customer's attributes as texts, as the models were taught them; none for a stranger."""
         return attributes_of(self._attribute_texts[customer_idx]) if customer_idx >= 0 else {}
 
+    def customer_row(self, customer_idx: int) -> Mapping[str, Any] | None:
+        """Return the row of the table `customers` that the release knows of a customer; None for a stranger."""
+        return self.customers.frame.row(customer_idx, named=True) if customer_idx >= 0 else None
+
     def person(self, ids: Iterable[str]) -> tuple[int, ...]:
         """Return the indexes of the ids of one person that the release knows, the one with the most history first.
 
@@ -173,4 +179,5 @@ class Models:
         return Query(
             at, shop_day_start(at, self.timezone, self.day_starts), customer_idx, lived(self.histories, tail), seeds,
             self.attributes(customer_idx), self.as_of, contents, bundles,
+            person=tuple(idx for idx in who if idx >= 0),
         )  # fmt: skip

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from features.columns import ItemKind
 from features.trails import Trail, bare_trail
-from models.lifecycle.known import about_first, life_of, trained_row
+from models.lifecycle.known import about_first, life_of
 from models.lifecycle.life import About, Lives
 from models.lifecycle.model import LifecycleModel
 from models.lifecycle.profile import profiles_of
@@ -120,8 +120,9 @@ def profile_now(models: Models, state: CustomerState, now: int) -> ProfileOut:
     person = models.person((state.customer_id, *state.other_ids))
     lead, also = (person[0], person[1:]) if person else (-1, ())
     query = models.query(lead, now, tails[ItemKind.product], also=also, others=tails)
-    life = life_of(models, query, person, about_known(models, state), _bare(state, now))
-    whole = told(next(profiles_of(models.part(LifecycleModel), Lives.of([life]), now)))
+    part = models.part(LifecycleModel)
+    life = life_of(part, models.histories, query, about_known(models, state), _bare(state, now))
+    whole = told(next(profiles_of(part, Lives.of([life]), now)))
     channels = [one | {"last_at": iso(one["last_at"])} for one in whole["channels"]]
     joined_at = whole["joined_at"] if whole["joined_at"] is None else iso(whole["joined_at"])
     return ProfileOut.model_validate(whole | {"channels": channels, "joined_at": joined_at})
@@ -130,7 +131,7 @@ def profile_now(models: Models, state: CustomerState, now: int) -> ProfileOut:
 def about_known(models: Models, state: CustomerState) -> About:
     """Return what the shop told of a customer: live, else as trained, else the same of another id of his."""
     own, *others = (
-        trained_row(models, models.customers.ids.idx(name)) for name in (state.customer_id, *state.other_ids)
+        models.customer_row(models.customers.ids.idx(name)) for name in (state.customer_id, *state.other_ids)
     )
     return about_first((state.attributes, own, state.attributes_of_others, *others))
 

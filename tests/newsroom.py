@@ -99,7 +99,7 @@ def asked(models: Models, customer: str = "", k: int = 5, *, at: float | None = 
     if changes:
         front = replace(front, contents=front.contents.with_changes(changes))
     query = replace(models.query(models.customers.ids.idx(customer), moment, others=others), channel=channel)
-    return front.contents.recommend(Request(query, "content", k, content=wishes, **more), front.items)
+    return front.recommend(Request(query, "content", k, content=wishes, **more))
 
 
 def ids(models: Models, slate: Slate, changes: Sequence[Mapping[str, Any]] = ()) -> list[str]:

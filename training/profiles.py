@@ -14,7 +14,7 @@ from features.erasure import NOBODY_ERASED, Erased
 from features.history import EMPTY, History
 from features.identities import canonical_ids, with_canonical_ids
 from features.trails import NO_TRAIL, Trail, bare_trail
-from models.lifecycle.known import about_first, life_of, trained_row
+from models.lifecycle.known import about_first, life_of
 from models.lifecycle.life import About, Lives
 from models.lifecycle.model import LifecycleModel
 from models.lifecycle.profile import profiles_of
@@ -59,12 +59,12 @@ def profile_batch(
 
 def profile_chunk(models: Models, asks: Sequence[_Ask]) -> pl.DataFrame:
     """Profile some customers of one moment (run in worker processes)."""
-    lives = []
+    lives, part = [], models.part(LifecycleModel)
     for ask in asks:
         lead, also = (ask.person[0], ask.person[1:]) if ask.person else (-1, ())
         query = models.query(lead, ask.at, ask.tails.get(ItemKind.product, EMPTY), also=also, others=ask.tails)
-        lives.append(life_of(models, query, ask.person, ask.about, ask.bare))
-    found = profiles_of(models.part(LifecycleModel), Lives.of(lives), asks[0].at)
+        lives.append(life_of(part, models.histories, query, ask.about, ask.bare))
+    found = profiles_of(part, Lives.of(lives), asks[0].at)
     # A release knows ids that came only after an earlier moment: of strangers there is nothing to say.
     rows = [
         row_of(ask.customer_id, ask.release, one) for ask, one in zip(asks, found, strict=True) if one.stage != STRANGER
@@ -95,7 +95,7 @@ def _asks(models: Models, lake: Tables, release: str, at: int, erased: Erased) -
     asks = []
     for name in names:
         person = models.person(ids[name])
-        about = told[name] if name in told else about_first([trained_row(models, idx) for idx in person])
+        about = told[name] if name in told else about_first([models.customer_row(idx) for idx in person])
         asks.append(_Ask(name, release, at, person, about, tails.get(name, NO_TAILS), bare.get(name, NO_TRAIL)))
     return asks
 

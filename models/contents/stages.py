@@ -1,29 +1,22 @@
-"""The stage of life or of the customer's journey that a content is written for."""
+"""The stage of life or of the customer's lifecycle that a content is written for."""
 
 from typing import Final
 
 import numpy as np
 
 from features.arrays import Float32s
-from features.columns import EventKind
+from models.lifecycle.standing import LIFECYCLE_STAGE
 from models.query import Query
 
-TOLD_AS: Final = ("stage", "life_stage", "lifecycle_stage")
-LOYAL_BASKETS: Final = 3
+TOLD_AS: Final = ("stage", "life_stage", LIFECYCLE_STAGE)
 
 
 def stages_of(query: Query) -> frozenset[str]:
-    """Return the stages a customer is in: as his attributes say, and what his baskets say of his journey.
+    """Return the stages a customer is in, as his attributes say; nothing is said of a stranger who has told nothing.
 
-    Nothing is said of a stranger who has told nothing.
+    The storefront adds that of the lifecycle to what the shop told.
     """
-    told = {query.attributes[name].casefold() for name in TOLD_AS if query.attributes.get(name)}
-    history = query.history
-    if not len(history):
-        return frozenset(told)
-    baskets = len(np.unique(history.order_idx[history.kind == EventKind.purchase]))
-    journey = "interested" if not baskets else "loyal" if baskets >= LOYAL_BASKETS else "buyer"
-    return frozenset({*told, journey})
+    return frozenset(query.attributes[name].casefold() for name in TOLD_AS if query.attributes.get(name))
 
 
 def stage_fit(query: Query, stages: tuple[str, ...]) -> Float32s:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 from features.arrays import Bools, Int32s, Int64s
 from features.ids import IdMap
 from models.catalogued import LiveIds, amended
+from models.lifecycle.standing import LIFECYCLE_STAGE, STANDINGS
 
 NEVER: Final = 2**62
 ALWAYS: Final = -(2**62)
@@ -92,6 +94,11 @@ class ContentTable:
 
     def __len__(self) -> int:
         return len(self.contents)
+
+    @cached_property
+    def of_stages(self) -> bool:
+        """Whether any content is written for a stage of the lifecycle."""
+        return any(one is not None and one.stage.casefold() in STANDINGS[LIFECYCLE_STAGE] for one in self.contents)
 
     def showable(self, content_idx: Int32s, at: int) -> Bools:
         """Which of some contents may be shown at a moment: bool [n]."""

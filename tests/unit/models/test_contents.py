@@ -153,7 +153,7 @@ def test_a_content_for_the_customers_stage_comes_before_one_for_anothers():
     rows = [piece("for-loyal", stage="loyal"), piece("for-babies", stage="newborn")]
     models = trained(
         newsroom(
-            contents=rows, what=[("cook", "pot", 10, "purchase"), ("cook", "pot", 12), ("cook", "pot", 14)],
+            contents=rows, what=[("cook", "pot", DAYS - day) for day in (7, 4, 1)],
             customers=[{"customer_id": "mother", "attributes": '{"life_stage": "newborn"}'}],
         ),
         RULE,

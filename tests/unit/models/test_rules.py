@@ -43,6 +43,9 @@ def test_a_rule_speaks_only_where_to_whom_and_when_it_says():
         ({"action": "boost", "item_ids": ("a",), "factor": 0.5}, "does not boost"),
         ({"action": "bury", "item_ids": ("a",), "factor": 2}, "does not bury"),
         ({"action": "exclude", "item_ids": ("a",), "starts_at": 5, "ends_at": 5}, "would never hold"),
+        ({"action": "exclude", "segment": {"lifecycle_stage": "loyl"}}, "lifecycle_stage is one of aware, interested"),
+        ({"action": "exclude", "segment": {"lifecycle_stage": "stranger"}}, "lifecycle_stage is one of"),
+        ({"action": "exclude", "segment": {"value_layer": "rich"}}, "value_layer is one of high_value"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_in_words(told, why):

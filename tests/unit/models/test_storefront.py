@@ -6,6 +6,10 @@ import pytest
 from features.columns import EventKind, ItemKind
 from features.history import History
 from models.config import validated_pipeline_config
+from models.lifecycle.known import life_of
+from models.lifecycle.life import About, Lives
+from models.lifecycle.model import LifecycleModel
+from models.lifecycle.profile import profiles_of
 from models.rules import Rule, RuleBook
 from models.slate import Request
 from tests import serving, worlds
@@ -126,6 +130,23 @@ def test_a_boosted_category_moves_up_and_a_rule_for_gold_says_nothing_to_others(
     assert shown(up, asked(models, "popular", 8))[0] == last
     gold = front.under(RuleBook.of([Rule(rule_id="g", action="exclude", item_ids=(last,), segment={"tier": "gold"})]))
     assert shown(gold, asked(models, "popular", 8)) == plain
+
+
+def test_a_rule_for_a_stage_holds_for_whom_the_profile_says_is_in_it(front, models):
+    known, part = models.customers.ids, models.part(LifecycleModel)
+    who, at = known.idx("tea-3"), worlds.day(22)  # bought on days 13 to 20
+    life = life_of(part, models.histories, models.query(who, at), About())
+    stage = next(profiles_of(part, Lives.of([life]), at)).stage
+    told = [Rule(rule_id="s", action="exclude", item_ids=("bread",), segment={"lifecycle_stage": stage})]
+    ruled = front.under(RuleBook.of(told))
+
+    def shown_to(idx, moment):
+        return shown(ruled, Request(models.query(idx, moment), "popular", 8))
+
+    assert stage == "loyal"
+    assert "bread" not in shown_to(who, at)
+    assert "bread" in shown_to(who, at + 400 * worlds.DAY_US)  # lost by then
+    assert "bread" in shown_to(-1, at)
 
 
 def test_what_was_shown_often_rests_unless_it_is_pinned(front, models):
