@@ -115,7 +115,7 @@ class ForgettingPart(Protocol):
 
 @runtime_checkable
 class TellingPart(Protocol):
-    """A part of a release that has something to say of how it was made: what it learned from how much, how well."""
+    """A source or part that has something to say of how it was made: what it learned from how much, and how well."""
 
     @property
     def note(self) -> str:

@@ -168,8 +168,9 @@ def fit_models(
         fitted = _fit_products(dataset, config, settings, progress, earlier, scope)
         with progress.step(f"fit {', '.join(PARTS)}"):
             parts = beside.result() | _parts(dataset, config, fitted.models.sources, of_sources=True)
-    told = {name: part.note for name, part in parts.items() if isinstance(part, TellingPart) and part.note}
     models = replace(fitted.models, parts={name: parts[name] for name in PARTS})
+    telling = {**models.sources, **models.parts}.items()
+    told = {name: part.note for name, part in telling if isinstance(part, TellingPart) and part.note}
     return replace(fitted, models=models, notes=fitted.notes | told)
 
 

@@ -65,7 +65,8 @@ def take_aim(aim: Aim, front: Storefront, crowd: Crowd, at: int) -> Aimed:
     named = _product_ids(aim, front)
     found = items.idxs(named)
     if not len(found):
-        raise UnknownAim(f"This shop knows no products of the {aim.kind} that was named; check its id.")
+        also = "" if aim.kind in ("product", "category") else ", or knows none of its products"
+        raise UnknownAim(f"This shop has no {aim.kind} of that name{also}; check its id.")
     notes = []
     if len(found) < len(set(named)):
         notes.append(f"{len(set(named)) - len(found)} of its products are not in the catalogue")

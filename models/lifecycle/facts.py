@@ -142,7 +142,7 @@ class Case:
             "slow_share": round(100 * self.config.slow_quantile),
             "invited": facts.n_invited, "value": _amount(facts.value_90), "high": _amount(self.shop.high_value),
             "potential": _amount(self.shop.potential_value),
-            "unit_zh": "次" if self.shop.in_purchases else "元",
+            "unit_zh": "次" if self.shop.in_purchases else "(店铺货币)",
             "unit_en": "purchases" if self.shop.in_purchases else "in the shop's currency",
             "top_high": round(100 * (1 - self.config.high_quantile)),
             "top_potential": round(100 * (1 - self.config.potential_quantile)),

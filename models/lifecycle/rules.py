@@ -126,7 +126,7 @@ LAYER_RULES: Final = (
         "high_value", "spends_most",
         lambda case: case.facts.n_days > 1 and case.facts.value_90 >= case.shop.high_value,
         "bought on two days or more, and expected to spend in 90 days as much as the top fifth of active buyers",
-        "预计未来 90 天消费 {value} {unit_zh},属于活跃买家的前 {top_high}%(不低于 {high})",
+        "预计未来 90 天消费 {value}{unit_zh},属于活跃买家的前 {top_high}%(不低于 {high})",
         "Expected to spend {value} {unit_en} in the next 90 days: among the top {top_high} % of active buyers "
         "({high} or more)",
     ),
@@ -134,7 +134,7 @@ LAYER_RULES: Final = (
         "potential", "may_spend_more",
         lambda case: _has_bought(case) and case.facts.value_90 >= case.shop.potential_value,
         "expected to spend in 90 days as much as the upper half of active buyers",
-        "预计未来 90 天消费 {value} {unit_zh},高于半数活跃买家({potential})",
+        "预计未来 90 天消费 {value}{unit_zh},高于半数活跃买家({potential})",
         "Expected to spend {value} {unit_en} in the next 90 days: more than {potential}, the middle of active buyers",
     ),
     Rule(
@@ -143,7 +143,7 @@ LAYER_RULES: Final = (
     ),
     Rule(
         "ordinary", "spends_little", _has_bought, "bought, and none of the above",
-        "预计未来 90 天消费 {value} {unit_zh}", "Expected to spend {value} {unit_en} in the next 90 days",
+        "预计未来 90 天消费 {value}{unit_zh}", "Expected to spend {value} {unit_en} in the next 90 days",
     ),
     Rule(
         "ordinary", "no_sign", _anybody,

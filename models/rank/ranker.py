@@ -263,6 +263,13 @@ class RankingRows:
     wanted: Bools
     sizes: Int64s
 
+    def of(self, questions: slice) -> "RankingRows":
+        """Return some questions that stand side by side."""
+        edges = np.append(0, np.cumsum(self.sizes))
+        start, stop, _ = questions.indices(len(self.sizes))
+        rows = slice(int(edges[start]), int(edges[stop]))
+        return RankingRows(self.matrix[rows], self.wanted[rows], self.sizes[questions])
+
     def then(self, more: "RankingRows") -> "RankingRows":
         """Return both."""
         return RankingRows(

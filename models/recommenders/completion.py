@@ -8,13 +8,12 @@ what is bought together without a word in common.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field
 
-from features.arrays import Float32s, Float64s, Int32s
+from features.arrays import Float32s, Int32s
 from features.dataset import Dataset
 from models.completion.lessons import (
     Baskets,
@@ -25,16 +24,13 @@ from models.completion.lessons import (
     latest_baskets,
     read_baskets,
 )
-from models.completion.signals import SIGNALS, Companions, Question, Signals, bundle_matrix, pulls
+from models.completion.order import by_rule, learn_order
+from models.completion.signals import Companions, Question, Signals, bundle_matrix, pulls
 from models.completion.wording import Wording, WordingConfig
 from models.query import NO_ITEMS, NOTHING, Candidates, Query, top_candidates
-from models.rank.ranker import Forests, RankerConfig, RankingRows, grow_forests
+from models.rank.ranker import Forests, RankerConfig, RankingRows
 from models.recommenders.evidence import EvidenceConfig, read_profile, score_of_listed
 from models.recommenders.itemknn import ItemKnnConfig, find_neighbours
-
-RISING: Final = frozenset({"title", "text", "walk", "bundled", "own"})
-RULE: Final = {"walk": 1.0, "bundled": 0.5, "text": 0.3, "title": 0.3, "own": 0.3}
-RULE_OFFSET: Final = 10.0
 
 
 class CompletionConfig(BaseModel):
@@ -64,13 +60,16 @@ class CompletionModel:
     Attributes
     ----------
     forests : Forests
-        The learned order; empty where there was too little to learn from: a rule orders then.
+        The learned order; empty where there was too little to learn from or nothing gained by it: a rule orders then.
+    note : str
+        What was learned from how much, in words.
     """
 
     config: CompletionConfig
     wording: Wording
     companions: Companions
     forests: Forests
+    note: str = ""
 
     def candidates(self, query: Query, limit: int) -> Candidates:
         """Return what completes the basket (the seeds, else the latest of the history); nothing for a stranger."""
@@ -107,7 +106,7 @@ class CompletionModel:
         if not len(found):
             return NOTHING.item_idx, NOTHING.score
         matrix = signals.matrix(found)
-        raw = self.forests.ordered(matrix)[0] if self.forests.boosters else _by_rule(matrix)
+        raw = self.forests.ordered(matrix)[0] if self.forests.boosters else by_rule(matrix)
         return found, (1.0 / (1.0 + np.exp(-raw))).astype(np.float32)
 
 
@@ -120,10 +119,10 @@ def fit_completion(dataset: Dataset, config: CompletionConfig, rng: np.random.Ge
     baskets, parts = read_baskets(dataset), _parts(dataset)
     seed = int(rng.integers(2**31 - 1))
     served, lessons = teach_completion(dataset, baskets, parts, wording, config, rng)
+    forests, note = learn_order(lessons, config.ranker, seed)
     if len(lessons.sizes) < config.ranker.least_questions:
-        return CompletionModel(config, wording, _companions(dataset, baskets, parts, config), Forests((), ()))
-    forests = grow_forests(lessons, SIGNALS, config.ranker, seed, RISING)
-    return CompletionModel(config, wording, served, forests)
+        served = _companions(dataset, baskets, parts, config)
+    return CompletionModel(config, wording, served, forests, note)
 
 
 def teach_completion(
@@ -159,15 +158,3 @@ def _parts(dataset: Dataset) -> sp.csr_array:
     told = frame["product_ids"].to_list() if "product_ids" in frame.columns else []
     held = [dataset.products.ids.idxs(product_ids or []) for product_ids in told]
     return bundle_matrix([each[each >= 0] for each in held] or [NO_ITEMS], len(dataset.products))
-
-
-def _by_rule(matrix: Float32s) -> Float64s:
-    """Add up reciprocal ranks of a few signals, brought to mean 0 and deviation 1: float64 [n]."""
-    total = np.zeros(len(matrix))
-    for name, weight in RULE.items():
-        value = matrix[:, SIGNALS.index(name)]
-        place = np.empty(len(value))
-        place[np.argsort(-value, kind="stable")] = np.arange(len(value))
-        total += np.where(value > 0, weight / (RULE_OFFSET + place), 0.0)
-    standardized: Float64s = (total - total.mean()) / max(float(total.std()), 1e-9)
-    return standardized
