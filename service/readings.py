@@ -4,11 +4,12 @@
 
 It names nobody: a group is one of some dozens that a release puts like readers into, so there is nothing to erase. It
 is for freshness, not for accounts: a reading whose worker dies between the journal and this stream is not counted until
-the next release, and the oldest readings fall off a stream that is full.
+the next release, and the oldest readings fall off a stream that is full. A stream that was lost is made again from the
+lake without the groups, which only a release can tell.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +28,9 @@ KEPT: Final = 20_000  # entries of the stream, about
 PER_ENTRY: Final = 500
 AT_ONCE: Final = 2_000  # entries read in one round trip
 LOOK_SECONDS: Final = 0.5  # at most this often does a worker look at a shop's stream
-_FIELD: Final = "r"
+NO_RELEASE: Final = ""
+PULSE: Final = b"pulse"
+FIELD: Final = "r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +52,34 @@ async def tell_readings(state: LiveState, serving: ServingSet, events: Sequence[
     models = serving.models
     taste = serving.storefront.contents.model.taste
     told = [[e.item_id, min(e.at, now), taste.group(models.customers.ids.idx(e.customer_id))] for e in events]
-    key = partition_prefix(serving.shop.name, CATALOGUE) + b"pulse"
+    key = partition_prefix(serving.shop.name, CATALOGUE) + PULSE
     async with state_errors():
         for start in range(0, len(told), PER_ENTRY):
             body = orjson.dumps({"release": serving.release_id, "readings": told[start : start + PER_ENTRY]})
-            await ask(state.client, "XADD", key, "MAXLEN", "~", KEPT, "*", _FIELD, body)
+            await ask(state.client, "XADD", key, "MAXLEN", "~", KEPT, "*", FIELD, body)
+
+
+def lost_entries(readings: Iterable[tuple[int, str, int]]) -> Iterator[tuple[str, bytes]]:
+    """Yield the entries (id, body) of a lost stream from (ms at which it had certainly come, content id, UTC µs) each.
+
+    An id is never later than the lost one was: a worker that goes on counts nothing twice.
+    """
+    newest = sorted(readings)[-KEPT * PER_ENTRY :]
+    for number, start in enumerate(range(0, len(newest), PER_ENTRY)):
+        some = newest[start : start + PER_ENTRY]
+        body = {"release": NO_RELEASE, "readings": [[content_id, at, 0] for _, content_id, at in some]}
+        yield f"{some[0][0]}-{number + 1}", orjson.dumps(body)
 
 
 async def fresh_readings(state: LiveState, serving: ServingSet, after: str) -> Fresh:
     """Return the readings above an id of the stream that the serving release has not counted yet."""
-    key = partition_prefix(serving.shop.name, CATALOGUE) + b"pulse"
+    key = partition_prefix(serving.shop.name, CATALOGUE) + PULSE
     async with state_errors():
         found = await ask(state.client, "XRANGE", key, f"({after}", "+", "COUNT", AT_ONCE)
     idx_of = serving.storefront.contents.ids.idx
     rows: list[tuple[int, int, int]] = []
     for _, fields in found:
-        told: dict[str, Any] = orjson.loads(_pairs(fields)[_FIELD.encode()])
+        told: dict[str, Any] = orjson.loads(_pairs(fields)[FIELD.encode()])
         # Another release's groups are other groups.
         is_own = told["release"] == serving.release_id
         for content_id, at, group in told["readings"]:

@@ -45,6 +45,8 @@ from service.live_state import (
     partition_prefix,
 )  # fmt: skip
 from service.lives import Lives, Source, Span, drained_lives, renumbered
+from service.readings import FIELD as PULSE_FIELD
+from service.readings import PULSE, lost_entries, readings_among
 from service.settings import ServiceSettings
 from service.shop_keys import ShopKeys
 from service.state_client import Client, ask, state_errors
@@ -77,6 +79,7 @@ class Rebuilder:
         self._erased = erased
         self._last: dict[str, str] = {}
         self._lives = Lives({}, {})
+        self._readings: list[tuple[int, str, int]] = []
 
     async def run(self, say: Callable[[str], None] = lambda _: None) -> Rebuilt:
         """Make everything again.
@@ -99,7 +102,7 @@ class Rebuilder:
         await self._tombstones()
         steps: tuple[tuple[str, Callable[[], Awaitable[None]]], ...] = (
             ("consents", self._consents), ("customers", self._customers), ("catalogue", self._catalogue),
-            ("events", self._events), ("decisions", self._decisions),
+            ("events", self._events), ("pulse", self._pulse), ("decisions", self._decisions),
         )  # fmt: skip
         for name, step in steps:
             say(f"making {name} again")
@@ -199,6 +202,8 @@ class Rebuilder:
                 continue
             event, came_s = _event(row), id_key(span[2])[0] // 1_000
             await self._remember(p, b"e:" + id_mark(event.event_id), encode(EntryType.event, row), b"", came_s)
+            if readings_among([event]):
+                self._readings.append((id_key(span[1])[0], event.item_id or "", event.at))
             if self._lives.is_wanted(self._source, p, span):
                 lane = self._keys.of(p, f"{lane_of(event.kind)}:{who}")
                 await self._keys.add("RPUSH", lane, stamp(self._lives.id_of(p, span)) + encode_row(event))
@@ -209,6 +214,13 @@ class Rebuilder:
             await self._keys.add("LTRIM", lane, -self._settings.tail_rows, -1)
             await self._keys.add("EXPIREAT", lane, came_s + self._tail_s)
         self._counts["events"] = made
+
+    async def _pulse(self) -> None:
+        """Tell again what is being read, where that was lost; a stream that is there knows more than the lake."""
+        key = self._keys.of(CATALOGUE, PULSE.decode())
+        if not await self._keys.ask("EXISTS", key):
+            for entry_id, body in lost_entries(self._readings):
+                await self._keys.add("XADD", key, entry_id, PULSE_FIELD, body)
 
     async def _decisions(self) -> None:
         n = 0

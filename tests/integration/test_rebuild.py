@@ -1,6 +1,8 @@
 import asyncio
+import time
 from types import SimpleNamespace
 
+import orjson
 import polars as pl
 import pytest
 
@@ -14,10 +16,11 @@ from features.watermarks import watermarks
 from service.compaction import tidied
 from service.drain import TABLES, Drain
 from service.groups import live_members
-from service.journal import partition_of
+from service.journal import CATALOGUE, id_key, partition_of
 from service.live_erasure import forget
 from service.live_state import partition_prefix
 from service.lives import Source
+from service.readings import FIELD, PULSE
 from service.rebuild import Rebuilder
 from service.tail import LiveEvent, TailRow, decode_rows
 from tests.conformance.live_state import DAY, decision, now_us, opened, view
@@ -101,6 +104,40 @@ async def answers(state, shop, marks):
     kept = await state.catalogue_rows(shop, ItemKind.product, [f"p{i}" for i in range(8)])
     groups = {name: sorted(await live_members(state, shop, name)) for name in ("all", "g0", "g40", "g120")}
     return found | {"rows": [e and e.row for e in kept], "groups": groups}
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_is_being_read_is_told_again_where_it_was_lost_and_only_there(world, shop, lost):
+    """Made again it is no younger than it was: a worker that served on has counted it."""
+
+    def reading(n, kind=EventKind.view):
+        return LiveEvent(f"r{n}", f"c{n % 12}", kind, now_us(), item_id=f"a{n % 3}", item_kind=ItemKind.content)
+
+    async def told(client):
+        found = await client.xrange(partition_prefix(shop, CATALOGUE) + PULSE)
+        return [(entry_id.decode(), orjson.loads(fields[FIELD.encode()])) for entry_id, fields in found]
+
+    async def story(w):
+        events = [reading(n) for n in range(1200)]
+        shown = reading(5000, EventKind.impression)
+        await w.state.append_events(shop, [*events, shown, view("of-a-product", "c1")])
+        await w.drain.run()
+        counted_until = f"{time.time_ns() // 1_000_000}-0"
+        await w.state.client.xadd(partition_prefix(shop, CATALOGUE) + PULSE, {FIELD: b'{"readings":[]}'})
+        if lost:
+            await w.lose()
+        for _ in range(2):
+            await w.rebuild()
+        entries = await told(w.state.client)
+        if not lost:
+            assert [body for _, body in entries] == [{"readings": []}]
+            return
+        readings = [tuple(one) for _, body in entries for one in body["readings"]]
+        assert sorted(readings) == sorted((e.item_id, e.at, 0) for e in events)
+        assert all(id_key(entry_id) <= id_key(counted_until) for entry_id, _ in entries)
+        assert {body["release"] for _, body in entries} == {""}  # no release's groups
+
+    world(story)
 
 
 @pytest.mark.parametrize("lost", [None, {b"t", b"x", b"c", b"m", b"rows", b"e"}, {b"journal"}])
