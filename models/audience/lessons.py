@@ -32,10 +32,10 @@ class LessonsConfig(BaseModel):
 
     horizon_days: int = Field(28, ge=1, le=365, description="A purchase within so many days is a response.")
     cuts: int = Field(3, ge=1, le=12, description="Moments learned from, one horizon apart, the last one before now.")
-    products: int = Field(60, ge=1, description="Products asked about at each cut, drawn by chance.")
+    products: int = Field(120, ge=1, description="Products asked about at each cut, drawn by chance.")
     leaves: int = Field(30, ge=0, description="Lowest categories asked about at each cut.")
     families: int = Field(15, ge=0, description="Higher categories asked about at each cut.")
-    sets: int = Field(10, ge=0, description="Sets of several products of a family asked about at each cut.")
+    sets: int = Field(20, ge=0, description="Sets of several products of a family asked about at each cut.")
     least_buyers: int = Field(20, ge=1, description="Of a target in the horizon before its cut.")
     customers: int = Field(20_000, ge=1, description="Most customers learned from, drawn by chance.")
     silent_share: float = Field(0.15, gt=0, le=1, description="Share of those who did not respond that is kept.")
