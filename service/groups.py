@@ -16,7 +16,7 @@ import polars as pl
 from features.arrays import Int32s
 from features.columns import ItemKind
 from features.ids import stable_hash
-from models.groups.answer import member_list, recommend_to_group
+from models.groups.answer import depth_of, member_list, recommend_to_group
 from models.query import Query
 from models.slate import Request, Slate
 from models.trained import EntityTable
@@ -91,7 +91,8 @@ async def tastes_of(
                 continue
             query = _query(serving, one, at)
             if len(query.history):
-                lists[one.customer_id] = member_list(front.pipeline, front.pipeline.scenes[scene], query)
+                recipe = front.pipeline.scenes[scene]
+                lists[one.customer_id] = member_list(front.pipeline, recipe, query, depth_of(front.items))
             await asyncio.sleep(0)
     if len(lists) < wishes.least:
         return GroupTastes((), (TOO_FEW,))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from models.rules import Rule, RuleBook
+from models.storefront import Storefront
 from service.control import ControlPlane
 from service.live_state import LiveState
 from service.problems import LimitExceeded, NotKept
@@ -16,6 +17,18 @@ from service.rules import RuleStore
 from service.use_cases import UseCases
 
 MOST_RULES: Final = 500  # each answer looks at all of them
+
+
+def unknown_of(rule: Rule, front: Storefront) -> list[str]:
+    """Return what a rule names that is not there: a slip of the pen, or something that is still to come."""
+    ids, items = front.ids(rule.kind), front.items
+    found = [f"scene {name}" for name in rule.scenes if name not in front.scenes]
+    found += [f"{rule.item_kind} {item_id}" for item_id in rule.item_ids if ids.idx(item_id) < 0]
+    if rule.category and not any(path == rule.category or path.startswith(f"{rule.category}/") for path in items.paths):
+        found.append(f"category {rule.category}")
+    if rule.brand and rule.brand not in items.brands:
+        found.append(f"brand {rule.brand}")
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +50,17 @@ class RuleCases:
             raise LimitExceeded("The number of a shop's rules", MOST_RULES)
         version = await asyncio.to_thread(self.store.put, shop, rule, actor)
         await self._announced(shop, version, actor, "rule.put", rule)
-        return RuleOut.of(rule, self.clock())
+        return self._told(shop, rule)
 
     async def all(self, shop: str) -> RulesOut:
         """Return every rule of a shop."""
         await self.cases.shop(shop)
-        book, now = await self._book(shop), self.clock()
-        return RulesOut(version=version_text(book.version), rules=[RuleOut.of(rule, now) for rule in book.rules])
+        book = await self._book(shop)
+        return RulesOut(version=version_text(book.version), rules=[self._told(shop, rule) for rule in book.rules])
 
     async def one(self, shop: str, rule_id: str) -> RuleOut:
         """Return a rule."""
-        return RuleOut.of(await self._known(shop, rule_id), self.clock())
+        return self._told(shop, await self._known(shop, rule_id))
 
     async def end(self, shop: str, rule_id: str, actor: str) -> RuleOut:
         """End a rule; it speaks of no answer from the next request on."""
@@ -56,7 +69,12 @@ class RuleCases:
         if version is None:
             raise NotKept("rule")
         await self._announced(shop, version, actor, "rule.end", rule)
-        return RuleOut.of(rule, self.clock())
+        return self._told(shop, rule)
+
+    def _told(self, shop: str, rule: Rule) -> RuleOut:
+        """Word a rule; before there is a release nothing can be said of what it names."""
+        serves = self.cases.sets.release_id(shop) is not None
+        return RuleOut.of(rule, self.clock(), unknown_of(rule, self.cases.sets.of(shop).storefront) if serves else ())
 
     async def _book(self, shop: str) -> RuleBook:
         return await asyncio.to_thread(self.store.book, shop)

@@ -1,5 +1,6 @@
 """Rules over the wire: what an operator tells and what is kept (`models.rules.Rule`)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -64,7 +65,7 @@ class RuleIn(Wire):
             return Rule(rule_id=rule_id, **said)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            raise ContractError("rule", field_of(first["loc"]) or "rule", f"{sentence_of(first)}.") from error
+            raise ContractError("rule", field_of(first["loc"]), f"{sentence_of(first)}.") from error
 
 
 class RuleOut(BaseModel):
@@ -84,15 +85,16 @@ class RuleOut(BaseModel):
     starts_at: str | None = Field(description="UTC.")
     ends_at: str | None = Field(description="UTC.")
     note: str = Field(description="Why.")
+    unknown: list[str] = Field(description="What it names and the shop does not know (yet); a rule waits for it.")
 
     @classmethod
-    def of(cls, rule: Rule, now: int) -> "RuleOut":
-        """Word a rule; `now` is UTC µs."""
+    def of(cls, rule: Rule, now: int, unknown: Sequence[str] = ()) -> "RuleOut":
+        """Word a rule; `now` is UTC µs, `unknown` what of it speaks of nothing."""
         later = rule.starts_at is not None and now < rule.starts_at
         over = rule.ends_at is not None and rule.ends_at <= now
         moments = {name: None if (at := getattr(rule, name)) is None else iso(at) for name in ("starts_at", "ends_at")}
         said = rule.model_dump(exclude={"starts_at", "ends_at"}) | moments
-        return cls(holds="over" if over else "later" if later else "now", **said)
+        return cls(holds="over" if over else "later" if later else "now", unknown=list(unknown), **said)
 
 
 class RulesOut(BaseModel):

@@ -11,6 +11,7 @@ from features.history import EMPTY
 from models.config import SceneConfig
 from models.gather import candidates_of, gather_candidates
 from models.groups.tastes import Tastes, fair_order
+from models.items import ItemTable
 from models.pipeline import Pipeline
 from models.query import NOTHING, Candidates, Query, top_candidates
 from models.rank.blend import blend_by_rank
@@ -20,7 +21,9 @@ from models.slate import Pick, Request, Slate
 from models.storefront import Storefront
 
 GROUP: Final = "group"
-DEPTH: Final = 100  # products of a member's list
+DEPTH: Final = 100  # most products of a member's list
+LEAST_DEPTH: Final = 10
+LISTED: Final = 5  # one in so many of a small shop's products: what stands in every list says nothing of anybody
 POOL_PER_PLACE: Final = 10
 TENTH: Final = 10
 
@@ -45,8 +48,13 @@ class GroupSource:
         return score_of_listed(item_idx, found.item_idx[by_item], found.score[by_item])
 
 
-def member_list(pipeline: Pipeline, recipe: SceneConfig, query: Query) -> Int32s:
-    """Return what one member wants most by a scene's sources, best first: int32 [≤ DEPTH].
+def depth_of(items: ItemTable) -> int:
+    """Return how many products a member's list has at most."""
+    return min(max(len(items) // LISTED, LEAST_DEPTH), DEPTH)
+
+
+def member_list(pipeline: Pipeline, recipe: SceneConfig, query: Query, depth: int) -> Int32s:
+    """Return what one member wants most by a scene's sources, best first: int32 [≤ depth].
 
     By the blend, not the learned ranker: a group of two hundred is two hundred questions.
     """
@@ -57,7 +65,7 @@ def member_list(pipeline: Pipeline, recipe: SceneConfig, query: Query) -> Int32s
     if recipe.repeat_policy != "allow":
         bought = np.isin(ranked, query.history.purchases.item_idx)
         ranked = ranked[bought if recipe.repeat_policy == "only" else ~bought]
-    return ranked[:DEPTH]
+    return ranked[:depth]
 
 
 def recommend_to_group(
@@ -67,7 +75,7 @@ def recommend_to_group(
 
     Filters, pins, stock, diversity and fallbacks are the scene's own; the request's query is nobody's.
     """
-    tastes = Tastes.of(lists, DEPTH)
+    tastes = Tastes.of(lists, depth_of(front.items))
     shared = tastes.of_items(tastes.is_shared)
     shown = shared.of_items(front.items.showable(shared.item_idx, request.query.at))
     order = fair_order(shown, fairness, max(DEPTH, POOL_PER_PLACE * request.k))

@@ -138,3 +138,20 @@ def test_a_batch_obeys_the_rules_as_the_service_does(toy, client, tmp_path):
     shown = pl.read_parquet(out)["item_id"].to_list()
     assert len(shown) == 4
     assert first not in shown
+
+
+def test_what_a_rule_names_and_nobody_knows_is_said_and_the_rule_waits_for_it(client):
+    told = {
+        "action": "exclude",
+        "item_ids": ["coffee1", "no-such"],
+        "scenes": ["home", "hoem"],
+        "segment": {"tier": "x"},
+    }
+    assert client.put("/v1/rules/slip", json=told).json()["unknown"] == ["scene hoem", "product no-such"]
+    by_kind = {"action": "bury", "category": "drinks/te", "brand": "nobody's"}
+    assert client.put("/v1/rules/kind", json=by_kind).json()["unknown"] == ["category drinks/te", "brand nobody's"]
+    assert client.get("/v1/rules/slip").json()["unknown"] == ["scene hoem", "product no-such"]
+    assert client.put("/v1/rules/well", json={"action": "exclude", "category": "drinks"}).json()["unknown"] == []
+    wrong = client.put("/v1/rules/wrong", json={"action": "pin", "item_ids": ["a"], "segment": {"value_layer": "rich"}})
+    assert wrong.status_code == 422
+    assert wrong.json()["detail"].startswith("rule: segment: value_layer is one of high_value,")

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from models.groups.answer import DEPTH, member_list, recommend_to_group
+from models.groups.answer import depth_of, member_list, recommend_to_group
 from models.groups.tastes import Tastes, fair_order, member_weights
+from models.items import ItemTable
 from models.slate import Request
-from tests import serving
+from tests import serving, worlds
 
 TEA, COFFEE, BREAD, WINE = range(4)
 
@@ -24,7 +25,8 @@ def asked(models, who, scene="home", k=4, **more):
     front = models.storefront
     at = models.as_of
     members = [models.query(models.customers.ids.idx(one), at) for one in who]
-    lists = [member_list(front.pipeline, front.pipeline.scenes[scene], one) for one in members]
+    recipe, depth = front.pipeline.scenes[scene], depth_of(front.items)
+    lists = [member_list(front.pipeline, recipe, one, depth) for one in members]
     slate, covered = recommend_to_group(front, Request(models.query(-1, at), scene, k, **more), lists, 0.5)
     return [front.text(pick) for pick in slate.picks], slate, covered
 
@@ -89,6 +91,12 @@ def test_what_is_sold_out_or_left_out_is_not_posted(models):
     assert first not in asked(models, who, exclude=without)[0]
 
 
+@pytest.mark.parametrize(("n_products", "depth"), [(12, 10), (60, 12), (2000, 100)])
+def test_lists_of_a_small_shop_are_short_so_that_not_everything_suits_everybody(n_products, depth):
+    shop = worlds.world(products=[{"product_id": f"p{n}"} for n in range(n_products)], as_of=1)
+    assert depth_of(ItemTable.of(shop.products)) == depth
+
+
 def test_no_lists_at_all_are_filled_with_what_is_popular(models):
     front = models.storefront
     slate, covered = recommend_to_group(front, Request(models.query(-1, models.as_of), "home", 3), [], 0.5)
@@ -99,9 +107,9 @@ def test_no_lists_at_all_are_filled_with_what_is_popular(models):
 def test_lists_are_no_longer_than_they_are_asked_to_be(models):
     query = models.query(0, models.as_of)
     for scene in ("home", "discover", "rebuy"):
-        found = member_list(models.pipeline, models.pipeline.scenes[scene], query)
-        assert len(found) <= DEPTH
+        found = member_list(models.pipeline, models.pipeline.scenes[scene], query, 4)
+        assert len(found) <= 4
         assert len(set(found.tolist())) == len(found)
     bought = set(query.history.purchases.item_idx.tolist())
-    assert not bought & set(member_list(models.pipeline, models.pipeline.scenes["discover"], query).tolist())
-    assert bought >= set(member_list(models.pipeline, models.pipeline.scenes["rebuy"], query).tolist())
+    assert not bought & set(member_list(models.pipeline, models.pipeline.scenes["discover"], query, 100).tolist())
+    assert bought >= set(member_list(models.pipeline, models.pipeline.scenes["rebuy"], query, 100).tolist())
