@@ -207,7 +207,7 @@ class _Seeking:
         learned = self.found.is_probability
         customers = []
         for one, decision_id in members:
-            why = self.found.reason_for(one.customer_idx)
+            why = self.found.reason_for(one.customer_idx, (self.now - self.serving.models.as_of) / DAY_US)
             customers.append(
                 AudienceMember(
                     customer_id=one.customer_id,

@@ -161,6 +161,8 @@ class RecommendRequest(Wanted):
         for name in self.mix:
             if name not in ITEM_KINDS:
                 raise ValueError(f"mix knows {', '.join(ITEM_KINDS)}")
+        if self.mix and not any(self.mix.values()):
+            raise ValueError("mix gives no kind a share above 0; leave it out for the scene's own")
         return self
 
 

@@ -97,9 +97,10 @@ def seek_audience(models: Models, lake: Tables, question: AudienceQuestion, low_
                 selection.refuse(why)
             else:
                 selection.offer(member, models.attributes(member.customer_idx))
+    ago = (at - models.as_of) / DAY_US
     notes = aimed.notes if found.is_probability else (*aimed.notes, NO_PROBABILITIES)
     return AudienceList(
-        _frame(selection.listed, "listed", found), _frame(selection.held_out, "held_out", found),
+        _frame(selection.listed, "listed", found, ago), _frame(selection.held_out, "held_out", found, ago),
         expected(selection.listed) if found.is_probability else None, dict(selection.left_out),
         notes if aimed.sellable else (*notes, CANNOT_BE_SOLD), model.horizon_days,
     )  # fmt: skip
@@ -157,8 +158,8 @@ class _Known:
                 yield member, ""
 
 
-def _frame(members: list[Member], part: str, found: Responses) -> pl.DataFrame:
-    whys = [found.reason_for(one.customer_idx) for one in members]
+def _frame(members: list[Member], part: str, found: Responses, ago: float) -> pl.DataFrame:
+    whys = [found.reason_for(one.customer_idx, ago) for one in members]
     return pl.DataFrame(
         {
             "rank": range(1, len(members) + 1), "customer_id": [one.customer_id for one in members],

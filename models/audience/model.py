@@ -82,11 +82,15 @@ class Responses:
         """Days since a customer last bought any of it, before the release; NaN who never did."""
         return float(self.traits[customer_idx, TRAITS.index("days_since")])
 
-    def reason_for(self, customer_idx: int) -> Reason:
-        """Say why a customer is in the list, to the one who sends."""
+    def reason_for(self, customer_idx: int, ago: float) -> Reason:
+        """Say why a customer is in the list, to the one who sends; `ago` is how many days the release is old by now.
+
+        What was bought since the release is not counted.
+        """
         row = dict(zip(TRAITS, self.traits[customer_idx].tolist(), strict=True))
         if row["count"] > 0:
-            return reason("audience_bought", n=int(row["count"]), days=Days(int(row["days_since"])))
+            n, days = int(row["count"]), int(row["days_since"] + ago)
+            return reason("audience_bought", n=n, days=Days(days)) if days else reason("audience_bought_today", n=n)
         if row["looked"] > 0:
             return reason("audience_looked")
         if row["leaf_90d"] > 0 or row["family_90d"] > 0:

@@ -181,7 +181,8 @@ def test_batch_and_service_choose_alike(client, toy, models):
     asked = {"budget": {"customers": 12}, "holdout_share": 0.2, "name": "both"}
     service = sought(client, **asked)
     rules = Rules(Budget(12), holdout_share=0.2, seed="both")
-    batch = seek_audience(models, lake, AudienceQuestion("product", "tea", rules))
+    now = time.time_ns() // 1000  # the service is asked now: days are counted until then
+    batch = seek_audience(models, lake, AudienceQuestion("product", "tea", rules, as_of=now))
     assert batch.listed["customer_id"].to_list() == ids(service)
     assert batch.listed["probability"].to_list() == [one["probability"] for one in service["customers"]]
     assert batch.held_out.height == service["held_out"]

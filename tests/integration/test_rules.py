@@ -155,3 +155,9 @@ def test_what_a_rule_names_and_nobody_knows_is_said_and_the_rule_waits_for_it(cl
     wrong = client.put("/v1/rules/wrong", json={"action": "pin", "item_ids": ["a"], "segment": {"value_layer": "rich"}})
     assert wrong.status_code == 422
     assert wrong.json()["detail"].startswith("rule: segment: value_layer is one of high_value,")
+
+
+def test_a_mix_of_nothing_is_refused_in_words(client):
+    refused = client.post("/v1/recommend", json=HOME | {"mix": {"product": 0, "content": 0}})
+    assert refused.status_code == 422
+    assert "mix gives no kind a share above 0" in refused.json()["detail"]

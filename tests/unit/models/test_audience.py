@@ -77,7 +77,11 @@ def test_those_who_buy_it_now_come_before_those_who_stopped(shop, model):
     assert {name.split("-")[0] for name in names(shop, found.order[:20])} == {"tea"}
     assert found.score[shop.customers.ids.idx("tea-3")] > 0.8
     assert found.score[shop.customers.ids.idx("past-3")] < 0.3
-    assert found.reason_for(shop.customers.ids.idx("tea-3")).en.startswith("Bought it 16 times")
+    drinker, days = shop.customers.ids.idx("tea-3"), found.days_since(shop.customers.ids.idx("tea-3"))
+    for ago in (0.0, 3.2):
+        said = f"Bought it 16 times, last {int(days + ago)} days ago"
+        assert found.reason_for(drinker, ago).en == said
+    assert found.reason_for(drinker, -days).en == "Bought it 16 times, last today"
 
 
 def test_what_is_expected_of_all_is_near_to_what_happens(shop, model):
