@@ -101,7 +101,7 @@ class Parts:
 def find_parts(parts: list[Int32s], wanted: sp.csr_array, config: SignalConfig, rng: np.random.Generator) -> Parts:
     """Weigh the parts of all bundles, and find the directions of taste in customer × product evidence."""
     n_customers, n_products = wanted.shape
-    held = [np.unique(each) for each in parts]
+    held = [np.unique(each[each >= 0]) for each in parts]  # a part that is not in the catalogue says nothing
     holders = np.bincount(np.concatenate([np.empty(0, np.int32), *held]), minlength=n_products)
     buyers = np.bincount(wanted.indices, minlength=n_products)
     rarity = np.log((1 + len(parts)) / (1 + holders)).astype(np.float32)

@@ -144,6 +144,16 @@ def test_bundles_that_nobody_ever_bought_are_ordered_by_what_they_are_made_of():
     assert best(dataset, fitted, asked(dataset, "bob"), 1) == ["coffee-set"]
 
 
+def test_a_part_that_is_not_in_the_catalogue_says_nothing_of_its_bundle():
+    rows = [("ann", "tea1", 1), ("ann", "tea2", 2), ("bob", "coffee1", 3)]
+    sets = [{"bundle_id": f"{t}-set", "product_ids": [f"{t}1", "no-such"]} for t in TASTES]
+    dataset = worlds.world(
+        rows, bundles=[*sets, {"bundle_id": "ghosts", "product_ids": ["no-such", "nor-this"]}], as_of=9
+    )
+    fitted = fit_affinity(dataset, {}, AffinityConfig(), np.random.default_rng(1))
+    assert best(dataset, fitted, asked(dataset, "ann"), 1) == ["tea-set"]
+
+
 def test_a_shop_without_bundles_has_an_empty_part():
     dataset = worlds.two_tastes()
     fitted = fit_affinity(dataset, {}, AffinityConfig(), np.random.default_rng(1))
