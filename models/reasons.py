@@ -72,6 +72,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "content_like_you": ("与您兴趣相近的顾客在看", "Read by customers with tastes like yours"),
     "content_more": ("更多内容", "More from this shop"),
     "bundle_popular": ("近期热卖的套购", "A bundle many buy lately"),
+    "bundle_composed": ("几件商品组成的套购", "Several products as one offer"),
     "bundle_offered": ("店铺精选套购", "A bundle chosen by the shop"),
     "audience_bought_today": ("买过 {n} 次,上次就在今天", "Bought it {n} times, last today"),
     "audience_bought": ("买过 {n} 次,上次在 {days} 天前", "Bought it {n} times, last {days:days} ago"),

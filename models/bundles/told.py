@@ -49,7 +49,7 @@ class Teller:
         """Return the evidence, its words, and the stage: counted only when baskets hold every part with a start."""
         pull, rule = ground.links.pull[:, columns], ground.start.scenario
         evidence: dict[str, float] = {}
-        why, stage = reason("bundle_offered"), OF_KINDS
+        why, stage = reason("bundle_composed"), OF_KINDS
         if pull.any():
             strongest = pull.argmax(axis=0)
             counts, lifts = ground.links.count[strongest, columns], ground.links.lift[strongest, columns]
